@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# dm-remote-copy. "make help" lists what can be made; Kbuild describes the module itself.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := all
+
+# The kernel tree to build for: any prepared 7.3 tree with Rust support.
+KDIR ?= $(CURDIR)/build/linux
+
+# Compilers come from the private root in build/, unless NATIVE=1 says to use this machine's.
+NATIVE ?=
+
+jobs   := $(shell nproc)
+kdir   := $(realpath $(KDIR))
+module := build/dm-remote-copy.ko
+
+ifeq ($(NATIVE),)
+in_root := DMRC_BIND=$(kdir) scripts/in-root
+# The stock kernel's compiler; and a warning is an error with this one known set of tools.
+kflags  := CC=x86_64-linux-gnu-gcc-14 KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
+need    := toolchain
+else
+in_root :=
+kflags  :=
+need    :=
+endif
+
+# BTF of a module needs the kernel's vmlinux, which no package carries.
+kbuild = $(in_root) make -C $(or $(kdir),$(KDIR)) -j$(jobs) M=$(CURDIR) MO=$(CURDIR)/build/$(1) \
+	CONFIG_DEBUG_INFO_BTF_MODULES= $(kflags) $(2) modules
+
+cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
+
+.PHONY: all toolchain module tools host-test clippy fmt fmt-check lint check demo clean distclean help
+
+all: module tools ## everything below that is needed to use it: the module and the control tool (default)
+
+toolchain: ## a private Debian root with compilers and QEMU, and the kernel tree, in build/
+	@scripts/toolchain.sh
+
+module: $(need) ## the kernel module: build/dm-remote-copy.ko
+	+@$(call kbuild,module)
+	@cmp -s build/module/dm-remote-copy.ko $(module) || cp build/module/dm-remote-copy.ko $(module)
+
+tools: $(need) ## the control tool: build/rcopy
+	@$(call cargo,build) --release --quiet
+	@if [ -e build/target/release/rcopy ]; then cp build/target/release/rcopy build/rcopy; fi
+
+host-test: $(need) ## tests of the pure logic, the simulator and the tool, on this machine
+	@$(call cargo,test) --workspace
+
+clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
+	+@$(call kbuild,clippy,CLIPPY=1)
+	@$(call cargo,clippy) --workspace --all-targets -- -D warnings
+
+rust_files = $$(git ls-files --cached --others --exclude-standard '*.rs')
+
+fmt: $(need) ## format the Rust sources in place
+	@$(in_root) rustfmt --edition 2021 $(rust_files)
+
+fmt-check: $(need) ## say which Rust sources are not formatted
+	@$(in_root) rustfmt --edition 2021 --check $(rust_files)
+
+lint: $(need) ## shell scripts through shellcheck, Python compiled, licences named
+	@$(in_root) scripts/lint.sh
+
+check: $(need) ## every test: formatting, lints, host tests, and tests in virtual machines
+	@scripts/check.sh
+
+demo: all ## three virtual machines: one dies, its partner takes over, nothing is lost
+	@$(in_root) python3 scripts/demo.py
+
+clean: ## remove what was built, keep the toolchain
+	rm -rf build/module build/clippy build/target build/vm $(module) build/rcopy
+
+distclean: ## remove everything in build/
+	rm -rf build
+
+help: ## this text
+	@echo "Targets (root is needed, everything is made in build/):"; echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST) | \
+		while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@echo; echo "Variables:"; echo
+	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
+	@echo "  NATIVE=1     use this machine's compilers, not the private root's"
