@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The logic of `dm-remote-copy`: formats, orders, decisions. No kernel, no I/O, no allocation.
+//!
+//! It is compiled twice: into the module, and on the host, where tests and simulators run it. Time,
+//! memory and I/O come in through arguments and traits; decisions go out as values.
+//!
+//! Files, in the order in which a write meets them:
+//!
+//! - [`units`], [`limits`]: quantities and their bounds
+//! - [`table`]: what an administrator configured
+//! - [`layout`], [`format`]: where things lie in a log, and what they look like
+//! - [`order`]: a write's place in the order of the set
+//! - [`lane`]: its place in the log
+//! - [`wire`], [`receiver`]: its way to the partner
+//! - [`partner`]: who owns the set, and what the partner's copy is good for
+//! - [`merge`], [`ship`]: its way to the remote
+//! - [`retire`]: when its space is free again
+//! - [`recover`]: how it is found again after a crash
+#![cfg_attr(not(MODULE), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod format;
+pub mod lane;
+pub mod layout;
+pub mod limits;
+pub mod merge;
+pub mod order;
+pub mod partner;
+pub mod receiver;
+pub mod recover;
+pub mod retire;
+pub mod ship;
+pub mod table;
+pub mod units;
+pub mod wire;

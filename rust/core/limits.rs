@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every limit of the driver, and how they depend on each other.
+
+/// A host write is split into records of at most this many sectors (256 KiB): the log's copy of one
+/// record is made with preemption off, which bounds the length of that.
+pub const MAX_RECORD_SECTORS: u32 = 512;
+
+/// A discard or write-zeroes is split into records of at most this many sectors (1 MiB). Also the
+/// grain of the range lock: no bio crosses a multiple of it.
+pub const CHUNK_SECTORS: u32 = 2048;
+
+/// Most bytes of data in one record.
+pub const MAX_RECORD_BYTES: u32 = MAX_RECORD_SECTORS * 512;
+
+/// Most lanes of a log. A mark names the tail of every lane and has to fit into one page.
+pub const MAX_LANES: usize = 32;
+
+/// Most volumes of a set.
+pub const MAX_MEMBERS: usize = 64;
+
+/// Most records of a log, over all lanes: what the driver remembers of each costs 72 bytes.
+pub const MAX_RECORDS: u32 = 1 << 20;
+
+/// Fewest records in one lane.
+pub const MIN_LANE_RECORDS: u32 = 16;
+
+/// Headers of each lane that only a [`crate::units::Op::Cancel`] may use, so that a full log cannot
+/// keep a failed write from being told to the host.
+pub const CANCEL_RESERVE: u32 = 4;
+
+/// Smallest data area of one lane: a record of the largest size must fit wherever the head stands,
+/// which takes two (the space in front of the wrap may be too short for it).
+pub const MIN_LANE_DATA: u64 = 2 * MAX_RECORD_BYTES as u64;
+
+/// Smallest log region.
+pub const MIN_LOG_BYTES: u64 = 1 << 20;
+
+/// Largest log region. Positions are 64 bits wide; this bounds what a damaged superblock may claim.
+pub const MAX_LOG_BYTES: u64 = 1 << 44;
+
+/// Most writes that the shipper has in flight at the remote at once.
+pub const SHIP_WINDOW: usize = 64;
+
+/// Longest name of a set, in bytes.
+pub const MAX_SET_NAME: usize = 63;
+
+/// Most payload bytes of a frame between partners: one record and its header.
+pub const MAX_FRAME_PAYLOAD: u32 = MAX_RECORD_BYTES + 64;
+
+/// Most words of a table line.
+pub const MAX_TABLE_OPTIONS: usize = 64;
+
+const _: () = assert!(CHUNK_SECTORS % MAX_RECORD_SECTORS == 0);
+const _: () = assert!(CANCEL_RESERVE < MIN_LANE_RECORDS);
+const _: () = assert!(MIN_LOG_BYTES > MIN_LANE_DATA + 64 * MIN_LANE_RECORDS as u64 + 16384);

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a standby does with the owner's frames: check, say where to store, keep count.
+//!
+//! A record is verified *before* it is stored, so that what TCP's 16-bit checksum let through never
+//! reaches the mirror; and stored and fenced before it is acknowledged.
+
+use crate::{
+    format::{Crc, Header, Key, Mark, MarkError, MARK_BYTES, RECORD_HEADER_BYTES},
+    layout::Geometry,
+    limits::MAX_LANES,
+    units::Generation,
+    wire::Ack,
+};
+
+/// Where a verified record goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Store {
+    /// Byte offset of its header in the region.
+    pub header_at: u64,
+    /// Byte offset of its data.
+    pub data_at: u64,
+    /// Bytes of data.
+    pub data_bytes: u32,
+    lane: u16,
+    next_seq: u64,
+    next_pos: u64,
+}
+
+/// Why a frame from the owner is not taken. The connection is closed; nothing was stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reject {
+    /// A record or mark before BEGIN.
+    NotBegun,
+    /// A record's header or data does not verify.
+    Corrupt,
+    /// A record of another reign than the connection's or an older one.
+    Generation(Generation),
+    /// A record that does not follow the one before it in its lane.
+    OutOfOrder,
+    /// A record that would overwrite one that is not retired.
+    Overrun,
+    /// A mark that goes back, or does not fit the log.
+    Mark,
+}
+
+/// The state of one connection from the owner.
+///
+/// # Invariants
+///
+/// Everything in front of `next_*[lane]` has been stored and fenced once [`Receiver::stored`] was
+/// called for it; `mark` is the newest mark that was stored.
+pub struct Receiver {
+    key: Key,
+    geometry: Geometry,
+    reign: Generation,
+    mark: Option<Mark>,
+    next_seq: [u64; MAX_LANES],
+    next_pos: [u64; MAX_LANES],
+}
+
+impl Receiver {
+    /// A connection that has just been welcomed.
+    pub fn new(key: Key, geometry: Geometry, reign: Generation) -> Receiver {
+        Receiver {
+            key,
+            geometry,
+            reign,
+            mark: None,
+            next_seq: [0; MAX_LANES],
+            next_pos: [0; MAX_LANES],
+        }
+    }
+
+    /// BEGIN: the owner will send every lane from the mark's tail. The caller stores the mark.
+    pub fn begin(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
+        let mark = self.open_mark(crc, payload)?;
+        for (i, t) in mark.tails.iter().enumerate() {
+            if let (Some(s), Some(p)) = (self.next_seq.get_mut(i), self.next_pos.get_mut(i)) {
+                *s = t.lane_seq;
+                *p = t.data_pos;
+            }
+        }
+        self.mark = Some(mark);
+        Ok(mark)
+    }
+
+    /// MARK: the caller stores it, then acknowledges.
+    pub fn mark(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
+        let old = self.mark.ok_or(Reject::NotBegun)?;
+        let mark = self.open_mark(crc, payload)?;
+        let back = mark.counter <= old.counter
+            || mark.retired < old.retired
+            || mark.shipped < old.shipped
+            || (0..self.geometry.lanes()).any(|l| {
+                let (n, o) = (mark.tail(l), old.tail(l));
+                n.lane_seq < o.lane_seq || n.lane_seq > self.next(l).0 || n.data_pos < o.data_pos
+            });
+        if back {
+            return Err(Reject::Mark);
+        }
+        self.mark = Some(mark);
+        Ok(mark)
+    }
+
+    fn open_mark(&self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
+        let mark = Mark::open(crc, self.key, payload).map_err(|e| match e {
+            MarkError::Blank | MarkError::Damaged => Reject::Mark,
+        })?;
+        if mark.lanes != self.geometry.lanes() || mark.generation > self.reign {
+            return Err(Reject::Mark);
+        }
+        Ok(mark)
+    }
+
+    fn next(&self, lane: u16) -> (u64, u64) {
+        let i = usize::from(lane);
+        (
+            self.next_seq.get(i).copied().unwrap_or(0),
+            self.next_pos.get(i).copied().unwrap_or(0),
+        )
+    }
+
+    /// RECORD: says where it goes. Nothing changes until [`Receiver::stored`].
+    pub fn record(&self, crc: Crc, payload: &[u8]) -> Result<Store, Reject> {
+        let mark = self.mark.as_ref().ok_or(Reject::NotBegun)?;
+        let (head, data) = payload
+            .split_first_chunk::<RECORD_HEADER_BYTES>()
+            .ok_or(Reject::Corrupt)?;
+        let h = Header::open(crc, self.key, head).map_err(|_| Reject::Corrupt)?;
+        if data.len() as u64 != u64::from(h.data_bytes())
+            || (h.op.has_data() && crc(self.key.0, data) != h.data_crc)
+        {
+            return Err(Reject::Corrupt);
+        }
+        if h.generation > self.reign {
+            return Err(Reject::Generation(h.generation));
+        }
+        let (seq, pos) = self.next(h.lane);
+        let bytes = h.data_bytes();
+        if h.lane >= self.geometry.lanes()
+            || h.lane_seq != seq
+            || self.geometry.place(pos, bytes) != Some(h.data_pos)
+        {
+            return Err(Reject::OutOfOrder);
+        }
+        let tail = mark.tail(h.lane);
+        let end = h
+            .data_pos
+            .checked_add(u64::from(bytes))
+            .ok_or(Reject::Overrun)?;
+        if h.lane_seq.saturating_sub(tail.lane_seq) >= u64::from(self.geometry.lane_records())
+            || end.saturating_sub(tail.data_pos) > self.geometry.lane_data()
+        {
+            return Err(Reject::Overrun);
+        }
+        Ok(Store {
+            header_at: self.geometry.header_offset(h.lane, h.lane_seq),
+            data_at: self.geometry.data_offset(h.lane, h.data_pos),
+            data_bytes: bytes,
+            lane: h.lane,
+            next_seq: h.lane_seq.checked_add(1).ok_or(Reject::OutOfOrder)?,
+            next_pos: end,
+        })
+    }
+
+    /// The record was stored and fenced.
+    pub fn stored(&mut self, store: Store) {
+        let i = usize::from(store.lane);
+        if let (Some(s), Some(p)) = (self.next_seq.get_mut(i), self.next_pos.get_mut(i)) {
+            *s = store.next_seq;
+            *p = store.next_pos;
+        }
+    }
+
+    /// What may be acknowledged now: everything stored, and the newest mark.
+    pub fn ack(&self) -> Ack {
+        Ack {
+            mark: self.mark.as_ref().map_or(0, |m| m.counter),
+            lanes: self.geometry.lanes(),
+            stored: self.next_seq,
+        }
+    }
+}

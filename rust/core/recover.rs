@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads a log after a crash. One scanner serves the owner's start, the partner's takeover, the tools
+//! and the tests.
+//!
+//! It never guesses. Either the log is what some crash can have left, and every record is found, or
+//! it is damaged, and what is damaged is said; nothing of a damaged log is replayed.
+
+use crate::{
+    format::{
+        newest, Crc, Header, Key, Mark, MarkError, Super, SuperError, Tail, MARK_BYTES,
+        RECORD_HEADER_BYTES, SUPER_BYTES,
+    },
+    layout::{mark_offset, superblock_offset, Geometry},
+    limits::MAX_LANES,
+    merge::{Lanes, Merge},
+    units::{Generation, Seq},
+};
+use core::fmt;
+
+/// The media could not be read at this offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// Byte offset in the region.
+    pub offset: u64,
+}
+
+/// A log region that can be read.
+pub trait Media {
+    /// Reads bytes.
+    fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Unreadable>;
+    /// The raw CRC32C of a range, continued from `seed`.
+    fn crc(&self, offset: u64, bytes: u32, seed: u32) -> Result<u32, Unreadable>;
+}
+
+/// What is wrong with a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// The media answers with an error.
+    Unreadable {
+        /// Byte offset in the region.
+        offset: u64,
+    },
+    /// Neither superblock slot is valid, but it is one of ours.
+    Superblock,
+    /// A superblock of a version that this driver does not know.
+    Version(u32),
+    /// The region holds something else.
+    Foreign,
+    /// Neither mark slot is valid.
+    Mark,
+    /// The mark says another number of lanes, or a newer reign, than the superblock.
+    MarkMismatch,
+    /// In this lane, a record does not verify although records behind it do: it was written whole and
+    /// has been damaged since.
+    Broken {
+        /// The lane.
+        lane: u16,
+        /// Position in the lane of the record that does not verify.
+        lane_seq: u64,
+        /// The last sequence of the lane that is readable in front of it.
+        before: Seq,
+        /// The first sequence that is readable behind it.
+        behind: Seq,
+    },
+    /// A record verifies, but contradicts its neighbours.
+    Contradiction {
+        /// The lane.
+        lane: u16,
+        /// Its position.
+        lane_seq: u64,
+        /// Its sequence.
+        seq: Seq,
+        /// In which way.
+        what: &'static str,
+    },
+    /// These sequences had been acknowledged to the host and are not in the log.
+    Missing {
+        /// First that is missing.
+        first: Seq,
+        /// Last of the first run that is missing.
+        last: Seq,
+        /// Everything up to this one had been acknowledged.
+        acked: Seq,
+    },
+}
+
+impl From<Unreadable> for Damage {
+    fn from(e: Unreadable) -> Damage {
+        Damage::Unreadable { offset: e.offset }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::Unreadable { offset } => {
+                write!(f, "the log's media cannot be read at byte {offset} of the region")
+            }
+            Damage::Superblock => f.write_str("both superblock slots of the log are damaged"),
+            Damage::Version(v) => write!(
+                f,
+                "the log has format version {v}, this driver knows version {}",
+                crate::format::FORMAT_VERSION
+            ),
+            Damage::Foreign => f.write_str(
+                "the log region holds something that is not a log of remote-copy; if it may be \
+                 overwritten, zero its first 16 KiB",
+            ),
+            Damage::Mark => f.write_str("both low-water marks of the log are damaged"),
+            Damage::MarkMismatch => {
+                f.write_str("the log's low-water mark contradicts its superblock")
+            }
+            Damage::Broken { lane, lane_seq, before, behind } => write!(
+                f,
+                "lane {lane}: the record at position {lane_seq} is damaged; sequences behind \
+                 {before} and before {behind} are affected"
+            ),
+            Damage::Contradiction { lane, lane_seq, seq, what } => write!(
+                f,
+                "lane {lane}: the record at position {lane_seq} (sequence {seq}) {what}"
+            ),
+            Damage::Missing { first, last, acked } => write!(
+                f,
+                "sequences {first} to {last} are missing, although everything up to {acked} had been \
+                 acknowledged to the host"
+            ),
+        }
+    }
+}
+
+/// Reads the valid superblock. `Ok(None)`: the region is blank.
+pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage> {
+    let mut found = [None, None];
+    let mut errors = [SuperError::Blank; 2];
+    for slot in 0..2usize {
+        let mut bytes = [0u8; SUPER_BYTES];
+        media.read(superblock_offset(slot), &mut bytes)?;
+        match Super::open(crc, &bytes) {
+            Ok(s) => {
+                if let Some(f) = found.get_mut(slot) {
+                    *f = Some(s);
+                }
+            }
+            Err(e) => {
+                if let Some(x) = errors.get_mut(slot) {
+                    *x = e;
+                }
+            }
+        }
+    }
+    if let Some((_, s)) = newest(found, |s| s.counter) {
+        return Ok(Some(s));
+    }
+    let version = errors.iter().find_map(|e| match e {
+        SuperError::Version(v) => Some(*v),
+        _ => None,
+    });
+    match (version, errors) {
+        (Some(v), _) => Err(Damage::Version(v)),
+        (None, [SuperError::Blank, SuperError::Blank]) => Ok(None),
+        (None, e) if e.contains(&SuperError::Damaged) => Err(Damage::Superblock),
+        _ => Err(Damage::Foreign),
+    }
+}
+
+/// Reads the valid mark. `Ok(None)`: none was ever written.
+pub fn read_mark(media: &impl Media, crc: Crc, key: Key) -> Result<Option<Mark>, Damage> {
+    let mut found = [None, None];
+    let mut blank = 0;
+    for slot in 0..2usize {
+        let mut bytes = [0u8; MARK_BYTES];
+        media.read(mark_offset(slot), &mut bytes)?;
+        match Mark::open(crc, key, &bytes) {
+            Ok(m) => {
+                if let Some(f) = found.get_mut(slot) {
+                    *f = Some(m);
+                }
+            }
+            Err(MarkError::Blank) => blank += 1,
+            Err(MarkError::Damaged) => {}
+        }
+    }
+    match newest(found, |m| m.counter) {
+        Some((_, m)) => Ok(Some(m)),
+        None if blank == 2 => Ok(None),
+        None => Err(Damage::Mark),
+    }
+}
+
+/// Where a lane's records end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneEnd {
+    /// The position that the next record gets.
+    pub lane_seq: u64,
+    /// The first free byte of data.
+    pub data_pos: u64,
+    /// The largest sequence found, or [`Seq::ZERO`].
+    pub last: Seq,
+    /// The largest "all acknowledged up to" found.
+    pub acked: Seq,
+}
+
+/// A log to be scanned.
+pub struct Scan<'a, M: Media> {
+    /// Its region.
+    pub media: &'a M,
+    /// The checksum function.
+    pub crc: Crc,
+    /// The set's key.
+    pub key: Key,
+    /// Its shape, from the superblock.
+    pub geometry: Geometry,
+    /// The reign that the superblock names; no record is newer.
+    pub reign: Generation,
+    /// Its valid mark.
+    pub mark: Mark,
+}
+
+impl<M: Media> Scan<'_, M> {
+    /// Walks one lane from its tail, checks every record, and calls `found` with each, in lane order.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage`]; what `found` was told of by then must be forgotten.
+    pub fn lane(&self, lane: u16, mut found: impl FnMut(&Header)) -> Result<LaneEnd, Damage> {
+        let Scan {
+            media,
+            crc,
+            key,
+            ref geometry,
+            reign: newest_reign,
+            ref mark,
+        } = *self;
+        let tail = mark.tail(lane);
+        let records = u64::from(geometry.lane_records());
+        let stop = tail
+            .lane_seq
+            .checked_add(records)
+            .ok_or(Damage::MarkMismatch)?;
+        let mut end = LaneEnd {
+            lane_seq: tail.lane_seq,
+            data_pos: tail.data_pos,
+            last: Seq::ZERO,
+            acked: Seq::ZERO,
+        };
+        let mut reign = Generation(0);
+        while end.lane_seq < stop {
+            let Some(h) = self.header(lane, end.lane_seq)? else {
+                break;
+            };
+            if !speaks(&h, mark, &tail, reign) {
+                break;
+            }
+            let wrong = |what| Damage::Contradiction {
+                lane,
+                lane_seq: h.lane_seq,
+                seq: h.seq,
+                what,
+            };
+            if h.generation > newest_reign {
+                return Err(wrong("is of a newer generation than the superblock"));
+            }
+            if h.seq <= end.last || h.seq <= mark.retired {
+                return Err(wrong("does not follow the sequence of the one before it"));
+            }
+            if geometry.place(end.data_pos, h.data_bytes()) != Some(h.data_pos) {
+                return Err(wrong(
+                    "has its data at another place than the log's order gives",
+                ));
+            }
+            let data_end = h
+                .data_pos
+                .checked_add(u64::from(h.data_bytes()))
+                .ok_or_else(|| wrong("has its data beyond every position"))?;
+            if data_end.saturating_sub(tail.data_pos) > geometry.lane_data() {
+                return Err(wrong("has data that overwrites live data"));
+            }
+            if h.op.has_data() {
+                let at = geometry.data_offset(lane, h.data_pos);
+                if media.crc(at, h.data_bytes(), key.0)? != h.data_crc {
+                    // Torn: its header reached the media, not all of its data. Only the last may be.
+                    break;
+                }
+            }
+            reign = h.generation;
+            end = LaneEnd {
+                lane_seq: h.lane_seq.saturating_add(1),
+                data_pos: data_end,
+                last: h.seq,
+                acked: end.acked.max(h.acked),
+            };
+            found(&h);
+        }
+        // An append begins only after the one before it was fenced. So nothing whole can stand behind
+        // the end; if it does, the record at the end was whole once.
+        let mut probe = end.lane_seq.saturating_add(1);
+        while probe < stop {
+            if let Some(h) = self.header(lane, probe)? {
+                if speaks(&h, mark, &tail, reign) && h.seq > end.last && h.seq > mark.retired {
+                    return Err(Damage::Broken {
+                        lane,
+                        lane_seq: end.lane_seq,
+                        before: end.last.max(mark.retired),
+                        behind: h.seq,
+                    });
+                }
+            }
+            probe += 1;
+        }
+        Ok(end)
+    }
+
+    /// The header at a position if it verifies and says that it belongs there.
+    fn header(&self, lane: u16, lane_seq: u64) -> Result<Option<Header>, Damage> {
+        let mut bytes = [0u8; RECORD_HEADER_BYTES];
+        self.media
+            .read(self.geometry.header_offset(lane, lane_seq), &mut bytes)?;
+        Ok(Header::open(self.crc, self.key, &bytes)
+            .ok()
+            .filter(|h| h.lane == lane && h.lane_seq == lane_seq))
+    }
+}
+
+/// Whether the record belongs to this life of the log (rule 6): reigns never go down along a lane,
+/// and from the floor on they are the mark's or newer.
+fn speaks(h: &Header, mark: &Mark, tail: &Tail, reign: Generation) -> bool {
+    h.generation >= reign && (h.lane_seq < tail.floor || h.generation >= mark.generation)
+}
+
+/// Looks for acknowledged sequences that are not there, once all lanes are scanned and `view` shows
+/// what was found. `acked`: the largest that the mark or any record named; `last`: the largest found.
+pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Result<(), Damage> {
+    let mut cursor = [0u64; MAX_LANES];
+    for (c, t) in cursor.iter_mut().zip(&mark.tails) {
+        *c = t.lane_seq;
+    }
+    let mut merge = Merge::new(mark.retired.next(), last, cursor);
+    let mut expected = mark.retired.next();
+    while expected <= acked {
+        match merge.peek(view) {
+            Some((seq, at)) if seq <= last => {
+                if seq > expected {
+                    return Err(Damage::Missing {
+                        first: expected,
+                        last: seq.prev().min(acked),
+                        acked,
+                    });
+                }
+                merge.advance(at);
+                expected = seq.next();
+            }
+            _ => {
+                return Err(Damage::Missing {
+                    first: expected,
+                    last: acked,
+                    acked,
+                })
+            }
+        }
+    }
+    Ok(())
+}

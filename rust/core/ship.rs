@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which records may be in flight to a remote block device (`DESIGN`, section 5; patent, "Note that
+//! during a merge operation …" after figure 11: order is kept by bounding what is outstanding).
+//!
+//! A record is issued when everything up to its look-ahead limit is durable at the remote *and this
+//! is durably known, here and at the partner* (the mark's `shipped`). The second half is what keeps
+//! a replay from taking the remote back: whoever replays starts behind `shipped`, and of what is
+//! behind it only records that do not depend on each other can have been applied.
+
+use crate::{
+    lane::{stage, Record},
+    limits::SHIP_WINDOW,
+    merge::{Lanes, Merge, Position},
+    units::{Extent, Op, Seq},
+};
+
+/// What the shipper needs to see of the log.
+pub trait ShipView: Lanes {
+    /// The record at a published position.
+    fn record(&self, at: Position) -> Option<Record>;
+}
+
+/// How far one record has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// To be issued (again).
+    Ready,
+    /// At the remote device.
+    Issued,
+    /// The remote device has it, perhaps in a volatile cache.
+    Written,
+    /// A flush was issued after it had been written.
+    Flushing,
+    /// It is there to stay.
+    Durable,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    seq: Seq,
+    at: Position,
+    extent: Extent,
+    state: State,
+}
+
+/// Names an entry of the window while it is in flight: its sequence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token(pub u64);
+
+/// A record to be written to the remote now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Ship {
+    /// To be given back to [`Shipper::completed`].
+    pub token: Token,
+    /// Where the record stands.
+    pub at: Position,
+    /// The record.
+    pub record: Record,
+}
+
+/// Why nothing can be issued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blocked {
+    /// All of the log has been issued.
+    Empty,
+    /// The next record is not yet written locally (or mirrored).
+    Local,
+    /// The next record depends on one whose durability at the remote is not durably known.
+    Order,
+    /// [`SHIP_WINDOW`] records are in flight.
+    Window,
+}
+
+/// The window of records on their way to the remote.
+///
+/// # Invariants
+///
+/// - `window[..len]` is in sequence order and holds every record behind `confirmed` that the merge
+///   has stepped over.
+/// - No two entries overlap or depend on each other, so any subset of them may have been applied.
+pub struct Shipper {
+    merge: Merge,
+    window: [Entry; SHIP_WINDOW],
+    len: usize,
+    confirmed: Seq,
+}
+
+impl Shipper {
+    /// Ships from where `merge` stands. `confirmed`: the mark's `shipped`.
+    pub fn new(merge: Merge, confirmed: Seq) -> Shipper {
+        let none = Entry {
+            seq: Seq::ZERO,
+            at: Position {
+                lane: 0,
+                lane_seq: 0,
+            },
+            extent: Extent {
+                member: 0,
+                sector: 0,
+                sectors: 0,
+            },
+            state: State::Durable,
+        };
+        Shipper {
+            merge,
+            window: [none; SHIP_WINDOW],
+            len: 0,
+            confirmed,
+        }
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.window.get(..self.len).unwrap_or(&[])
+    }
+
+    fn entries_mut(&mut self) -> &mut [Entry] {
+        self.window.get_mut(..self.len).unwrap_or(&mut [])
+    }
+
+    /// The next record to issue: one whose write failed before, or the next of the log.
+    pub fn next(&mut self, view: &impl ShipView) -> Result<Ship, Blocked> {
+        if let Some(ship) = self.again(view) {
+            return Ok(ship);
+        }
+        loop {
+            let (seq, at) = self.merge.peek(view).ok_or(Blocked::Empty)?;
+            let record = view.record(at).ok_or(Blocked::Empty)?;
+            if record.stage & (stage::LOCAL | stage::CANCELLED) == 0 {
+                return Err(Blocked::Local);
+            }
+            if self.len == SHIP_WINDOW {
+                return Err(Blocked::Window);
+            }
+            let nothing = record.op == Op::Cancel || record.stage & stage::CANCELLED != 0;
+            if !nothing
+                && (record.after > self.confirmed
+                    || self
+                        .entries()
+                        .iter()
+                        .any(|e| e.extent.overlaps(&record.extent)))
+            {
+                return Err(Blocked::Order);
+            }
+            let Some(slot) = self.window.get_mut(self.len) else {
+                return Err(Blocked::Window);
+            };
+            // INVARIANT: the merge goes in sequence order; overlap and dependence were just checked.
+            *slot = Entry {
+                seq,
+                at,
+                extent: if nothing {
+                    Extent::default()
+                } else {
+                    record.extent
+                },
+                state: if nothing {
+                    State::Durable
+                } else {
+                    State::Issued
+                },
+            };
+            self.len += 1;
+            self.merge.advance(at);
+            if !nothing {
+                return Ok(Ship {
+                    token: Token(seq.0),
+                    at,
+                    record,
+                });
+            }
+        }
+    }
+
+    fn again(&mut self, view: &impl ShipView) -> Option<Ship> {
+        let e = self
+            .entries_mut()
+            .iter_mut()
+            .find(|e| e.state == State::Ready)?;
+        let record = view.record(e.at)?;
+        e.state = State::Issued;
+        Some(Ship {
+            token: Token(e.seq.0),
+            at: e.at,
+            record,
+        })
+    }
+
+    /// The remote device answered. After an error the record will be issued again.
+    pub fn completed(&mut self, token: Token, ok: bool) {
+        if let Some(e) = self.entries_mut().iter_mut().find(|e| e.seq.0 == token.0) {
+            if e.state == State::Issued {
+                e.state = if ok { State::Written } else { State::Ready };
+            }
+        }
+    }
+
+    /// Whether a flush is due: something is written, and nothing is in flight. Begins it.
+    pub fn begin_flush(&mut self) -> bool {
+        let busy = |s| matches!(s, State::Ready | State::Issued | State::Flushing);
+        if self.entries().iter().any(|e| busy(e.state))
+            || !self.entries().iter().any(|e| e.state == State::Written)
+        {
+            return false;
+        }
+        for e in self.entries_mut() {
+            if e.state == State::Written {
+                e.state = State::Flushing;
+            }
+        }
+        true
+    }
+
+    /// The flush ended, or was not needed because the remote has no volatile cache. A failed one
+    /// may have lost what it was to make durable, so all of it is written again.
+    pub fn flushed(&mut self, ok: bool) {
+        for e in self.entries_mut() {
+            if e.state == State::Flushing {
+                e.state = if ok { State::Durable } else { State::Ready };
+            }
+        }
+    }
+
+    /// The remote went away and came back: whatever was not durable there is written again.
+    pub fn reconnect(&mut self) {
+        for e in self.entries_mut() {
+            if matches!(e.state, State::Written | State::Flushing) {
+                e.state = State::Ready;
+            }
+        }
+    }
+
+    /// Everything up to this sequence is durable at the remote.
+    pub fn durable(&self) -> Seq {
+        let mut upto = self.merge.next().prev();
+        for e in self.entries() {
+            if e.state != State::Durable {
+                upto = e.seq.prev();
+                break;
+            }
+        }
+        upto.max(self.confirmed)
+    }
+
+    /// A mark with this `shipped` is durable here, and at the partner unless the owner serves alone.
+    pub fn confirm(&mut self, shipped: Seq) {
+        if shipped <= self.confirmed || shipped > self.durable() {
+            return;
+        }
+        self.confirmed = shipped;
+        let gone = self
+            .entries()
+            .iter()
+            .take_while(|e| e.seq <= shipped)
+            .count();
+        self.window.copy_within(gone..self.len, 0);
+        self.len -= gone;
+    }
+
+    /// The last confirmed sequence.
+    pub fn confirmed(&self) -> Seq {
+        self.confirmed
+    }
+
+    /// Records that are at the remote device right now.
+    pub fn in_flight(&self) -> usize {
+        self.entries()
+            .iter()
+            .filter(|e| e.state == State::Issued)
+            .count()
+    }
+
+    /// Whether some record failed and waits to be issued again.
+    pub fn has_failed(&self) -> bool {
+        self.entries().iter().any(|e| e.state == State::Ready)
+    }
+}

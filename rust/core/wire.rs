@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frames between partners. `Documentation/partner-protocol.rst` describes the conversation.
+//!
+//! Every frame is a 32-byte header and a payload whose length the header bounds. A control frame's
+//! checksum covers header and payload; a record's payload is sealed by itself and verified by the
+//! receiver before it is stored.
+
+use crate::{
+    format::{Copy_, Crc, Mark, Role, SetName, MARK_BYTES},
+    layout::Geometry,
+    limits,
+    units::Generation,
+};
+use zerocopy::{
+    little_endian::{U16, U32, U64},
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+};
+
+/// First bytes of every frame: "rcF1".
+pub const FRAME_MAGIC: [u8; 4] = *b"rcF1";
+/// Version of the protocol, in HELLO.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// Who connects, and what it knows. Payload: [`Hello`].
+    Hello = 1,
+    /// The answer: who answers, and what it knows. Payload: [`Hello`].
+    Welcome = 2,
+    /// The answer: no. Payload: [`Refusal`].
+    Refuse = 3,
+    /// The owner begins to send its log; `flag` 1: the receiver's copy stays complete meanwhile.
+    /// Payload: a mark.
+    Begin = 4,
+    /// One record: header and data. Sent in lane order.
+    Record = 5,
+    /// A new mark. Payload: a mark.
+    Mark = 6,
+    /// What is durable at the receiver. Payload: [`Ack`].
+    Ack = 7,
+    /// The owner has sent every record that it ever acknowledged and that is not retired.
+    Synced = 8,
+    /// The receiver's copy is durably marked complete.
+    Complete = 9,
+    /// I am here.
+    Ping = 10,
+    /// The owner leaves in order.
+    Bye = 11,
+}
+
+impl Kind {
+    fn from_code(code: u8) -> Option<Kind> {
+        Some(match code {
+            1 => Kind::Hello,
+            2 => Kind::Welcome,
+            3 => Kind::Refuse,
+            4 => Kind::Begin,
+            5 => Kind::Record,
+            6 => Kind::Mark,
+            7 => Kind::Ack,
+            8 => Kind::Synced,
+            9 => Kind::Complete,
+            10 => Kind::Ping,
+            11 => Kind::Bye,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawFrame {
+    magic: [u8; 4],
+    /// Raw CRC32C of the 24 bytes behind this field and, but for a record, the payload; seed !0.
+    crc: U32,
+    kind: u8,
+    flag: u8,
+    lane: U16,
+    len: U32,
+    generation: U32,
+    pad: U32,
+    number: U64,
+}
+
+/// Bytes of a frame header.
+pub const FRAME_BYTES: usize = size_of::<RawFrame>();
+const _: () = assert!(FRAME_BYTES == 32);
+
+/// A frame's header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// What it is.
+    pub kind: Kind,
+    /// One bit of meaning, by kind.
+    pub flag: bool,
+    /// The sender's reign, or the newest it knows of.
+    pub generation: Generation,
+    /// Bytes of payload.
+    pub len: u32,
+}
+
+/// Why bytes are no frame. The connection is closed: what follows cannot be found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameError {
+    /// Does not start with the magic.
+    Magic,
+    /// A kind that this version does not know.
+    Kind(u8),
+    /// A length that this kind cannot have.
+    Length(Kind, u32),
+    /// The checksum is wrong.
+    Checksum,
+    /// A field has a value that no driver sends.
+    Field,
+}
+
+impl Frame {
+    /// The bytes of the header of a frame with this payload (of a record: only its length counts).
+    pub fn seal(&self, crc: Crc, payload: &[u8]) -> [u8; FRAME_BYTES] {
+        let mut raw = RawFrame {
+            magic: FRAME_MAGIC,
+            crc: U32::new(0),
+            kind: self.kind as u8,
+            flag: u8::from(self.flag),
+            lane: U16::new(0),
+            len: U32::new(self.len),
+            generation: U32::new(self.generation.0),
+            pad: U32::new(0),
+            number: U64::new(0),
+        };
+        raw.crc = U32::new(Self::sum(crc, self.kind, raw.as_bytes(), payload));
+        zerocopy::transmute!(raw)
+    }
+
+    fn sum(crc: Crc, kind: Kind, header: &[u8], payload: &[u8]) -> u32 {
+        let sum = crc(!0, header.get(8..).unwrap_or(&[]));
+        if kind == Kind::Record {
+            sum
+        } else {
+            crc(sum, payload)
+        }
+    }
+
+    /// Reads a header; its length is within bounds afterwards, its checksum not yet checked.
+    pub fn open(bytes: &[u8; FRAME_BYTES]) -> Result<Frame, FrameError> {
+        let raw: RawFrame = zerocopy::transmute!(*bytes);
+        if raw.magic != FRAME_MAGIC {
+            return Err(FrameError::Magic);
+        }
+        let kind = Kind::from_code(raw.kind).ok_or(FrameError::Kind(raw.kind))?;
+        let len = raw.len.get();
+        let ok = match kind {
+            Kind::Hello | Kind::Welcome => len as usize == HELLO_BYTES,
+            Kind::Refuse => len as usize == REFUSAL_BYTES,
+            Kind::Begin | Kind::Mark => len as usize == MARK_BYTES,
+            Kind::Record => (64..=limits::MAX_FRAME_PAYLOAD).contains(&len),
+            Kind::Ack => len as usize <= ACK_BYTES && len >= 16 && len % 8 == 0,
+            Kind::Synced | Kind::Complete | Kind::Ping | Kind::Bye => len == 0,
+        };
+        if !ok {
+            return Err(FrameError::Length(kind, len));
+        }
+        if raw.flag > 1 {
+            return Err(FrameError::Field);
+        }
+        Ok(Frame {
+            kind,
+            flag: raw.flag == 1,
+            generation: Generation(raw.generation.get()),
+            len,
+        })
+    }
+
+    /// Checks the checksum, once the payload is there (of a record, the payload does not count).
+    pub fn verify(crc: Crc, bytes: &[u8; FRAME_BYTES], payload: &[u8]) -> Result<(), FrameError> {
+        let frame = Frame::open(bytes)?;
+        let raw: RawFrame = zerocopy::transmute!(*bytes);
+        if raw.crc.get() == Self::sum(crc, frame.kind, bytes, payload) {
+            Ok(())
+        } else {
+            Err(FrameError::Checksum)
+        }
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawHello {
+    version: U32,
+    generation: U32,
+    uuid: [u8; 16],
+    name: [u8; 64],
+    name_len: u8,
+    role: u8,
+    copy: u8,
+    blank: u8,
+    lanes: U16,
+    members: U16,
+    lane_records: U32,
+    reign: U32,
+    lane_data: U64,
+}
+
+/// Bytes of a HELLO's or WELCOME's payload.
+pub const HELLO_BYTES: usize = size_of::<RawHello>();
+const _: () = assert!(HELLO_BYTES == 112);
+
+/// What a node says of itself when a connection begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The set, all zero when the node's log is blank.
+    pub uuid: [u8; 16],
+    /// Its name.
+    pub name: SetName,
+    /// The newest reign that the node began or accepted.
+    pub generation: Generation,
+    /// Of an owner: the reign it has, or will begin once it is welcomed.
+    pub reign: Generation,
+    /// What the node is.
+    pub role: Role,
+    /// Of a standby: whether its copy may be replayed. Of an owner: incomplete says that its partner's
+    /// copy must not be trusted, because the owner has served alone.
+    pub copy: Copy_,
+    /// Its log was never used.
+    pub blank: bool,
+    /// The shape of its log; of a blank one, the largest that its region allows is not known yet and
+    /// the sender's own is taken if it fits.
+    pub geometry: Geometry,
+    /// How many volumes the set has.
+    pub members: u16,
+}
+
+impl Hello {
+    /// The payload.
+    pub fn seal(&self) -> [u8; HELLO_BYTES] {
+        let (name_len, name) = self.name.raw();
+        let raw = RawHello {
+            version: U32::new(PROTOCOL_VERSION),
+            generation: U32::new(self.generation.0),
+            uuid: self.uuid,
+            name,
+            name_len,
+            role: match self.role {
+                Role::Owner => 1,
+                Role::Standby => 2,
+            },
+            copy: match self.copy {
+                Copy_::Complete => 1,
+                Copy_::Incomplete => 2,
+            },
+            blank: u8::from(self.blank),
+            lanes: U16::new(self.geometry.lanes()),
+            members: U16::new(self.members),
+            lane_records: U32::new(self.geometry.lane_records()),
+            reign: U32::new(self.reign.0),
+            lane_data: U64::new(self.geometry.lane_data()),
+        };
+        zerocopy::transmute!(raw)
+    }
+
+    /// Reads a payload.
+    pub fn open(bytes: &[u8; HELLO_BYTES]) -> Result<Hello, FrameError> {
+        let raw: RawHello = zerocopy::transmute!(*bytes);
+        let bad = FrameError::Field;
+        if raw.version.get() != PROTOCOL_VERSION || raw.blank > 1 {
+            return Err(bad);
+        }
+        Ok(Hello {
+            uuid: raw.uuid,
+            name: SetName::from_raw(raw.name_len, &raw.name).ok_or(bad)?,
+            generation: Generation(raw.generation.get()),
+            reign: Generation(raw.reign.get()),
+            role: match raw.role {
+                1 => Role::Owner,
+                2 => Role::Standby,
+                _ => return Err(bad),
+            },
+            copy: match raw.copy {
+                1 => Copy_::Complete,
+                2 => Copy_::Incomplete,
+                _ => return Err(bad),
+            },
+            blank: raw.blank == 1,
+            geometry: Geometry::new(raw.lanes.get(), raw.lane_records.get(), raw.lane_data.get())
+                .map_err(|_| bad)?,
+            members: raw.members.get(),
+        })
+    }
+}
+
+/// Why a node will not talk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Reason {
+    /// Another set's name or UUID.
+    OtherSet = 1,
+    /// The caller's generation is older: it stands by from now on.
+    Outdated = 2,
+    /// Both say that they own the set, in the same generation. An administrator has to decide.
+    TwoOwners = 3,
+    /// The answering node's log region is too small for the caller's geometry.
+    Geometry = 4,
+    /// The answering node cannot take part just now (it is starting, stopping or taking over).
+    Busy = 5,
+    /// The answering node has refused its own log.
+    Failed = 6,
+    /// The caller is not an owner.
+    NotOwner = 7,
+}
+
+impl Reason {
+    fn from_code(code: u32) -> Option<Reason> {
+        Some(match code {
+            1 => Reason::OtherSet,
+            2 => Reason::Outdated,
+            3 => Reason::TwoOwners,
+            4 => Reason::Geometry,
+            5 => Reason::Busy,
+            6 => Reason::Failed,
+            7 => Reason::NotOwner,
+            _ => return None,
+        })
+    }
+
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::OtherSet => "it has another set at that address",
+            Reason::Outdated => "it knows a newer generation and owns the set",
+            Reason::TwoOwners => "it owns the set in the same generation",
+            Reason::Geometry => "its log region is smaller than this node's",
+            Reason::Busy => "it is busy",
+            Reason::Failed => "it has refused its own log",
+            Reason::NotOwner => "neither node owns the set",
+        }
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawRefusal {
+    reason: U32,
+    generation: U32,
+}
+
+/// Bytes of a refusal's payload.
+pub const REFUSAL_BYTES: usize = size_of::<RawRefusal>();
+
+/// A refusal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The newest reign that the refusing node knows of.
+    pub generation: Generation,
+}
+
+impl Refusal {
+    /// The payload.
+    pub fn seal(&self) -> [u8; REFUSAL_BYTES] {
+        zerocopy::transmute!(RawRefusal {
+            reason: U32::new(self.reason as u32),
+            generation: U32::new(self.generation.0),
+        })
+    }
+
+    /// Reads a payload.
+    pub fn open(bytes: &[u8; REFUSAL_BYTES]) -> Result<Refusal, FrameError> {
+        let raw: RawRefusal = zerocopy::transmute!(*bytes);
+        Ok(Refusal {
+            reason: Reason::from_code(raw.reason.get()).ok_or(FrameError::Field)?,
+            generation: Generation(raw.generation.get()),
+        })
+    }
+}
+
+/// Most bytes of an acknowledgement's payload.
+pub const ACK_BYTES: usize = 8 + 8 * limits::MAX_LANES;
+
+/// What is durable at the receiver. Cumulative.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// The counter of the newest mark that it has.
+    pub mark: u64,
+    /// How many lanes follow.
+    pub lanes: u16,
+    /// For each lane, the position that it expects next.
+    pub stored: [u64; limits::MAX_LANES],
+}
+
+impl Ack {
+    /// Bytes of this payload.
+    pub fn bytes(&self) -> usize {
+        8 + 8 * usize::from(self.lanes)
+    }
+
+    /// Writes the payload to the front of `to`.
+    pub fn seal<'a>(&self, to: &'a mut [u8; ACK_BYTES]) -> &'a [u8] {
+        let words = core::iter::once(&self.mark).chain(&self.stored);
+        for (d, w) in to.chunks_exact_mut(8).zip(words) {
+            d.copy_from_slice(&w.to_le_bytes());
+        }
+        to.get(..self.bytes()).unwrap_or(&[])
+    }
+
+    /// Reads a payload; `lanes` is what the geometry says.
+    pub fn open(bytes: &[u8], lanes: u16) -> Result<Ack, FrameError> {
+        let mut ack = Ack {
+            mark: 0,
+            lanes,
+            stored: [0; limits::MAX_LANES],
+        };
+        if usize::from(lanes) > limits::MAX_LANES || bytes.len() != ack.bytes() {
+            return Err(FrameError::Field);
+        }
+        let words = core::iter::once(&mut ack.mark).chain(ack.stored.iter_mut());
+        for (s, w) in bytes.chunks_exact(8).zip(words) {
+            let mut b = [0u8; 8];
+            b.copy_from_slice(s);
+            *w = u64::from_le_bytes(b);
+        }
+        Ok(ack)
+    }
+}
+
+/// The bytes of a mark as the payload of BEGIN and MARK.
+pub fn mark_payload(mark: &Mark, crc: Crc, key: crate::format::Key) -> [u8; MARK_BYTES] {
+    mark.seal(crc, key)
+}
