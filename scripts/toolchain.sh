@@ -31,16 +31,19 @@ stage()	# <number> <name> <what it does> <function>
 
 	printf '[%d/%d] %s ...\n' "$n" "$stages" "$what"
 	rm -f "$build/.stamp-$name"
-	(set -euxo pipefail; "$fn") >"$log" 2>&1 &
+	# In a process group of its own, so that an interrupted stage ends with all its programs.
+	set -m
+	(set -euxo pipefail; "$fn") </dev/null >"$log" 2>&1 &
 	pid=$!
-	trap 'kill $pid 2>/dev/null; exit 130' INT TERM
+	set +m
+	trap 'kill -TERM -- -$pid 2>/dev/null; exit 130' INT TERM HUP
 	while kill -0 $pid 2>/dev/null; do
 		# Not a wait for a condition: only the pace of the progress line.
 		read -r -t 2 <> <(:) || true
 		[ ! -t 1 ] || printf '\r      %s  %.60s\033[K' "$(elapsed)" "$(tail -n 1 "$log" | tr -cd '[:print:]')"
 	done
 	[ ! -t 1 ] || printf '\r\033[K'
-	trap - INT TERM
+	trap - INT TERM HUP
 	if ! wait $pid; then
 		tail -n 25 "$log" >&2
 		die "stage \"$what\" failed; the whole log is ${log#"$top"/}"
