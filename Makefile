@@ -54,7 +54,7 @@ clippy: $(need) ## lints: the module with the kernel's own set, then the host cr
 	+@$(call kbuild,clippy,CLIPPY=1)
 	@$(call cargo,clippy) --workspace --all-targets -- -D warnings
 
-rust_files = $$(git ls-files --cached --others --exclude-standard '*.rs')
+rust_files = $$(find rust -name '*.rs')
 
 fmt: $(need) ## format the Rust sources in place
 	@$(in_root) rustfmt --edition 2021 $(rust_files)

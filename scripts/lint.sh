@@ -6,7 +6,6 @@
 
 . "$(dirname "$0")/lib.sh"
 cd "$top" || exit 1
-git config --global --add safe.directory "$top"	# the private root's own configuration
 failed=0
 
 files=$(git ls-files --cached --others --exclude-standard)

@@ -54,6 +54,7 @@ stage()	# <number> <name> <what it does> <function>
 # Where this machine gets its Debian packages from: the first archive that apt knows.
 debian_uri()	# [security]
 {
+	set +o pipefail	# grep may well find nothing
 	# shellcheck disable=SC2016 # apt expands these
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
 		if [ $# = 0 ]; then grep -v -- '-security$'; else grep -- '-security$'; fi |
@@ -71,6 +72,8 @@ make_root()
 {
 	local uri security keyring new=$build/root.new
 
+	# apt names its archives only after an update.
+	[ -n "$(debian_uri)" ] || apt-get -q update
 	uri=${DEBIAN_MIRROR:-$(debian_uri)}
 	[ -n "$uri" ] || { echo "apt knows no Debian archive: set DEBIAN_MIRROR"; return 1; }
 	security=${DEBIAN_SECURITY_MIRROR:-$(debian_uri security)}

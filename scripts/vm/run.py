@@ -6,11 +6,14 @@
     scripts/vm/run --memory 1024 --disk 256 --disk 256 --pmem 64 selftests/ext4.sh -v
 
 The command's output and exit status come back. A kernel that complained (WARNING, oops, ...)
-makes exit status 99, a guest that died 98.
+makes exit status 99, a guest that died 98. A script may hold a line with options of its own:
+
+    # vm: --disk 256 --disk 256 --load
 """
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
@@ -21,6 +24,16 @@ from vmlib import ALARMS, Lab, VmError
 
 GUEST_DIED = 98
 KERNEL_COMPLAINED = 99
+
+
+def options_in(path):
+    """What a script says about the machine that it needs."""
+    try:
+        with open(path, errors="replace") as f:
+            match = re.search(r"^# vm: (.*)$", f.read(), re.M)
+    except OSError:
+        return []
+    return shlex.split(match.group(1)) if match else []
 
 
 def options():
@@ -43,7 +56,8 @@ def options():
     args = p.parse_args()
     if not args.command:
         p.error("no command")
-    return args
+    # The script's own come first, so that those given here win or are added.
+    return p.parse_args(options_in(args.command[0]) + sys.argv[1:])
 
 
 def main():
