@@ -60,7 +60,7 @@ fmt: $(need) ## format the Rust sources in place
 	@$(in_root) rustfmt --edition 2021 $(rust_files)
 
 fmt-check: $(need) ## say which Rust sources are not formatted
-	@$(in_root) rustfmt --edition 2021 --check $(rust_files)
+	@$(in_root) rustfmt --edition 2021 --color never --check $(rust_files)
 
 lint: $(need) ## shell scripts through shellcheck, Python compiled, licences named
 	@$(in_root) scripts/lint.sh
