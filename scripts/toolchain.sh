@@ -38,8 +38,7 @@ stage()	# <number> <name> <what it does> <function>
 	set +m
 	trap 'kill -TERM -- -$pid 2>/dev/null; exit 130' INT TERM HUP
 	while kill -0 $pid 2>/dev/null; do
-		# Not a wait for a condition: only the pace of the progress line.
-		read -r -t 2 <> <(:) || true
+		sleep 1	# the pace of the progress line
 		[ ! -t 1 ] || printf '\r      %s  %.60s\033[K' "$(elapsed)" "$(tail -n 1 "$log" | tr -cd '[:print:]')"
 	done
 	[ ! -t 1 ] || printf '\r\033[K'
