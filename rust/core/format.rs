@@ -557,7 +557,7 @@ impl Header {
         let op = Op::from_code(raw.op).ok_or(HeaderError::Field)?;
         let seq = raw.seq.get();
         let (sector, sectors, cancels) = match op {
-            Op::Cancel => (0, 0, raw.sector.get()),
+            Op::Cancel => (0, raw.sectors.get(), raw.sector.get()),
             _ => (raw.sector.get(), raw.sectors.get(), 0),
         };
         let most = match op {

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Formats: round trips, refusals, and byte maps that must not change unnoticed.
+
+mod common;
+
+use common::{crc, geometry, header, hex, key, superblock, UUID};
+use core_crate::{
+    format::{
+        newest, Copy_, Header, HeaderError, Key, Mark, MarkError, Role, SetName, Super, SuperError,
+        Tail, MARK_BYTES, RECORD_HEADER_BYTES, SUPER_BYTES,
+    },
+    layout::Geometry,
+    limits,
+    units::{Extent, Generation, Op, Seq},
+    wire::{
+        Ack, Frame, FrameError, Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES,
+        REFUSAL_BYTES,
+    },
+};
+use proptest::prelude::*;
+
+fn mark() -> Mark {
+    let mut m = Mark::first(Generation(3), 2);
+    m.counter = 0x1234;
+    m.retired = Seq(100);
+    m.shipped = Seq(110);
+    m.acked = Seq(120);
+    m.tails[0] = Tail {
+        lane_seq: 50,
+        data_pos: 0x10000,
+        floor: 60,
+    };
+    m.tails[1] = Tail {
+        lane_seq: 51,
+        data_pos: 0x11000,
+        floor: 61,
+    };
+    m
+}
+
+fn hello() -> Hello {
+    Hello {
+        uuid: UUID,
+        name: SetName::new("pair").unwrap(),
+        generation: Generation(3),
+        reign: Generation(4),
+        role: Role::Owner,
+        copy: Copy_::Complete,
+        blank: false,
+        geometry: geometry(),
+        members: 2,
+    }
+}
+
+fn frame(kind: Kind, len: usize) -> Frame {
+    Frame {
+        kind,
+        flag: true,
+        generation: Generation(3),
+        len: len as u32,
+    }
+}
+
+fn flipped<const N: usize>(bytes: &[u8; N], bit: usize) -> [u8; N] {
+    let mut b = *bytes;
+    b[bit / 8] ^= 1 << (bit % 8);
+    b
+}
+
+#[test]
+fn sizes() {
+    assert_eq!(SUPER_BYTES, 128);
+    assert_eq!(MARK_BYTES, 832);
+    assert_eq!(RECORD_HEADER_BYTES, 64);
+    assert_eq!(FRAME_BYTES, 32);
+    assert_eq!(HELLO_BYTES, 112);
+    assert_eq!(REFUSAL_BYTES, 8);
+    assert_eq!(ACK_BYTES, 264);
+}
+
+#[test]
+fn the_checksum_is_raw() {
+    assert_eq!(!crc(!0, b"123456789"), 0xe306_9283);
+    assert_eq!(crc(crc(7, b"1234"), b"56789"), crc(7, b"123456789"));
+    assert_eq!(crc(0, &[0; 60]), 0);
+}
+
+#[test]
+fn super_golden() {
+    assert_eq!(hex(&superblock(geometry()).seal(crc)), SUPER_HEX);
+}
+
+#[test]
+fn mark_golden() {
+    assert_eq!(hex(&mark().seal(crc, key())[..128]), MARK_HEX);
+    assert!(mark().seal(crc, key())[128..].iter().all(|b| *b == 0));
+}
+
+#[test]
+fn header_golden() {
+    assert_eq!(hex(&header().seal(crc, key())), HEADER_HEX);
+    let cancel = Header {
+        op: Op::Cancel,
+        extent: Extent::default(),
+        cancels: Seq(0x0102_0304_0501),
+        data_crc: 0,
+        ..header()
+    };
+    assert_eq!(hex(&cancel.seal(crc, key())), CANCEL_HEX);
+}
+
+#[test]
+fn wire_golden() {
+    let payload = hello().seal();
+    assert_eq!(hex(&payload), HELLO_HEX);
+    let head = frame(Kind::Hello, HELLO_BYTES).seal(crc, &payload);
+    assert_eq!(hex(&head), FRAME_HEX);
+    let refusal = Refusal {
+        reason: Reason::TwoOwners,
+        generation: Generation(0x0102_0304),
+    };
+    assert_eq!(hex(&refusal.seal()), "0300000004030201");
+    let mut stored = [0; limits::MAX_LANES];
+    stored[..2].copy_from_slice(&[0x0102, 0x0304]);
+    let ack = Ack {
+        mark: 5,
+        lanes: 2,
+        stored,
+    };
+    let mut to = [0; ACK_BYTES];
+    assert_eq!(
+        hex(ack.seal(&mut to)),
+        "050000000000000002010000000000000403000000000000"
+    );
+}
+
+#[test]
+fn codes_golden() {
+    let ops = [Op::Write, Op::Zero, Op::Cancel];
+    assert_eq!(ops.map(|o| o as u8), [1, 2, 3]);
+    for code in 0..=255u8 {
+        assert_eq!(
+            Op::from_code(code).is_some(),
+            (1..=3).contains(&code),
+            "{code}"
+        );
+    }
+    use Kind::{Ack, Begin, Bye, Complete, Hello, Mark, Ping, Record, Refuse, Synced, Welcome};
+    let kinds = [
+        Hello, Welcome, Refuse, Begin, Record, Mark, Ack, Synced, Complete, Ping, Bye,
+    ];
+    for (i, k) in kinds.into_iter().enumerate() {
+        assert_eq!(k as usize, i + 1);
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let s = superblock(geometry()).seal(crc);
+    for bit in 0..s.len() * 8 {
+        assert!(Super::open(crc, &flipped(&s, bit)).is_err(), "bit {bit}");
+    }
+    let m = mark().seal(crc, key());
+    for bit in 0..m.len() * 8 {
+        assert!(
+            Mark::open(crc, key(), &flipped(&m, bit)).is_err(),
+            "bit {bit}"
+        );
+    }
+    let h = header().seal(crc, key());
+    for bit in 0..h.len() * 8 {
+        assert!(
+            Header::open(crc, key(), &flipped(&h, bit)).is_err(),
+            "bit {bit}"
+        );
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_frame_is_refused() {
+    let payload = hello().seal();
+    let mut words = [0; ACK_BYTES];
+    let ack = Ack {
+        mark: 9,
+        lanes: 2,
+        stored: [3; limits::MAX_LANES],
+    };
+    let cases: Vec<(Kind, Vec<u8>)> = vec![
+        (Kind::Hello, payload.to_vec()),
+        (Kind::Welcome, payload.to_vec()),
+        (Kind::Begin, mark().seal(crc, key()).to_vec()),
+        (Kind::Mark, mark().seal(crc, key()).to_vec()),
+        (Kind::Ack, ack.seal(&mut words).to_vec()),
+        (Kind::Refuse, vec![1, 0, 0, 0, 9, 0, 0, 0]),
+        (Kind::Record, vec![0x5a; 64 + 512]),
+        (Kind::Synced, vec![]),
+        (Kind::Complete, vec![]),
+        (Kind::Ping, vec![]),
+        (Kind::Bye, vec![]),
+    ];
+    for (kind, payload) in cases {
+        let f = frame(kind, payload.len());
+        let head = f.seal(crc, &payload);
+        assert_eq!(Frame::open(&head), Ok(f));
+        assert_eq!(Frame::verify(crc, &head, &payload), Ok(()));
+        for bit in 0..head.len() * 8 {
+            assert!(
+                Frame::verify(crc, &flipped(&head, bit), &payload).is_err(),
+                "{kind:?} bit {bit}"
+            );
+        }
+        if kind != Kind::Record {
+            for bit in 0..payload.len() * 8 {
+                let mut p = payload.clone();
+                p[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(
+                    Frame::verify(crc, &head, &p),
+                    Err(FrameError::Checksum),
+                    "{kind:?} payload bit {bit}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn another_sets_key_is_refused() {
+    let mut uuid = UUID;
+    uuid[15] ^= 1;
+    let other = Key::new(crc, &uuid);
+    assert_eq!(
+        Mark::open(crc, other, &mark().seal(crc, key())),
+        Err(MarkError::Damaged)
+    );
+    assert_eq!(
+        Header::open(crc, other, &header().seal(crc, key())),
+        Err(HeaderError::Checksum)
+    );
+}
+
+#[test]
+fn other_versions_are_refused() {
+    for version in [0u32, 2, u32::MAX] {
+        let mut s = superblock(geometry()).seal(crc);
+        s[8..12].copy_from_slice(&version.to_le_bytes());
+        let sum = crc(!0, &s[16..]);
+        s[12..16].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(Super::open(crc, &s), Err(SuperError::Version(version)));
+        let mut m = mark().seal(crc, key());
+        m[8..12].copy_from_slice(&version.to_le_bytes());
+        assert_eq!(Mark::open(crc, key(), &m), Err(MarkError::Damaged));
+        let mut h = hello().seal();
+        h[..4].copy_from_slice(&version.to_le_bytes());
+        assert_eq!(Hello::open(&h), Err(FrameError::Field));
+    }
+}
+
+#[test]
+fn blank_and_foreign() {
+    assert_eq!(Super::open(crc, &[0; SUPER_BYTES]), Err(SuperError::Blank));
+    assert_eq!(
+        Super::open(crc, &[0xff; SUPER_BYTES]),
+        Err(SuperError::Foreign)
+    );
+    assert_eq!(
+        Mark::open(crc, key(), &[0; MARK_BYTES]),
+        Err(MarkError::Blank)
+    );
+    // A set whose key is 0 exists once in 2^32 sets: zeroes must not verify there either.
+    assert!(Header::open(crc, Key(0), &[0; RECORD_HEADER_BYTES]).is_err());
+}
+
+/// Fields of a superblock that verify but that no driver writes.
+#[test]
+fn impossible_fields_are_refused() {
+    // Offset, value.
+    for (at, value) in [
+        (44, 0u8),
+        (44, 3),
+        (45, 0),
+        (45, 3),
+        (46, 2),
+        (47, 0),
+        (47, 64),
+        (47, 12),
+        (48, 0),
+        (48, 33),
+        (50, 2),
+        (56, 1),
+        (64, b'/'),
+    ] {
+        let mut s = superblock(geometry()).seal(crc);
+        s[at] = value;
+        let sum = crc(!0, &s[16..]);
+        s[12..16].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(
+            Super::open(crc, &s),
+            Err(SuperError::Damaged),
+            "byte {at} = {value}"
+        );
+    }
+    // Headers. What is changed, and that it is refused although the checksum is right.
+    let changes: &[(&str, usize, &[u8])] = &[
+        ("seq 0", 8, &[0; 8]),
+        ("too many sectors", 40, &513u32.to_le_bytes()),
+        ("no sectors", 40, &[0; 4]),
+        ("after itself", 44, &[0; 4]),
+        ("acked beyond after", 48, &[1, 0, 0, 0]),
+        ("member", 56, &[64, 0]),
+        ("op 0", 58, &[0]),
+        ("op 4", 58, &[4]),
+        ("lane", 59, &[32]),
+        ("flags", 60, &[1]),
+        ("sector overflow", 32, &[0xff; 8]),
+        ("a cancel with sectors", 58, &[3]),
+    ];
+    for (what, at, bytes) in changes {
+        let mut h = header().seal(crc, key());
+        h[*at..*at + bytes.len()].copy_from_slice(bytes);
+        let sum = crc(key().0, &h[4..]);
+        h[..4].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(
+            Header::open(crc, key(), &h),
+            Err(HeaderError::Field),
+            "{what}"
+        );
+    }
+    // A mark whose remote is behind what is retired.
+    let mut m = mark();
+    m.retired = Seq(111);
+    assert_eq!(
+        Mark::open(crc, key(), &m.seal(crc, key())),
+        Err(MarkError::Damaged)
+    );
+}
+
+#[test]
+fn names() {
+    for good in ["a", "A-b_c.d+e:9", &"x".repeat(63)] {
+        let n = SetName::new(good).unwrap();
+        assert_eq!(n.as_str(), good);
+        let (len, raw) = n.raw();
+        assert_eq!(SetName::from_raw(len, &raw), Some(n));
+        let mut dirty = raw;
+        dirty[63] = b'x';
+        assert_eq!(SetName::from_raw(len, &dirty), None);
+    }
+    for bad in ["", "a b", "a/b", "ü", "a\0", &"x".repeat(64)] {
+        assert_eq!(SetName::new(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn the_newest_slot_counts() {
+    assert_eq!(newest([Some(3), Some(4)], |c| *c), Some((1, 4)));
+    assert_eq!(newest([Some(5), Some(4)], |c| *c), Some((0, 5)));
+    assert_eq!(newest([None, Some(4)], |c| *c), Some((1, 4)));
+    assert_eq!(newest([Some(3), None], |c| *c), Some((0, 3)));
+    assert_eq!(newest::<u64>([None, None], |c| *c), None);
+}
+
+#[test]
+fn frame_lengths_are_bounded() {
+    let lens = |kind| -> Vec<u32> {
+        (0..=limits::MAX_FRAME_PAYLOAD + 64)
+            .chain([u32::MAX, 1 << 31])
+            .filter(|len| {
+                let f = Frame {
+                    kind,
+                    flag: false,
+                    generation: Generation(1),
+                    len: *len,
+                };
+                Frame::open(&f.seal(crc, &[])).is_ok()
+            })
+            .collect()
+    };
+    assert_eq!(lens(Kind::Hello), [112]);
+    assert_eq!(lens(Kind::Refuse), [8]);
+    assert_eq!(lens(Kind::Begin), [832]);
+    assert_eq!(lens(Kind::Ping), [0]);
+    let record = lens(Kind::Record);
+    assert_eq!(
+        (record.first(), record.last()),
+        (Some(&64), Some(&(256 * 1024 + 64)))
+    );
+    let ack = lens(Kind::Ack);
+    assert_eq!(ack.len(), 32);
+    assert!(ack.iter().all(|l| *l as usize <= ACK_BYTES && l % 8 == 0));
+}
+
+#[test]
+fn an_ack_needs_the_right_number_of_lanes() {
+    let ack = Ack {
+        mark: 1,
+        lanes: 32,
+        stored: [7; limits::MAX_LANES],
+    };
+    let mut to = [0; ACK_BYTES];
+    let bytes = ack.seal(&mut to).to_vec();
+    assert_eq!(bytes.len(), ACK_BYTES);
+    assert_eq!(Ack::open(&bytes, 32), Ok(ack));
+    for lanes in [0, 1, 31, 33, u16::MAX] {
+        assert!(Ack::open(&bytes, lanes).is_err(), "{lanes}");
+    }
+    for cut in 0..bytes.len() {
+        assert!(Ack::open(&bytes[..cut], 32).is_err());
+    }
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+fn any_geometry() -> impl Strategy<Value = Geometry> {
+    (1u16..=32, 16u32..2000, 128u64..4096)
+        .prop_map(|(l, r, d)| Geometry::new(l, r, d * 4096).expect("within limits"))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn super_round_trip(
+        counter: u64, uuid: [u8; 16], name in "[a-zA-Z0-9_.+:-]{1,63}", generation: u32,
+        owner: bool, complete: bool, alone: bool, unfenced: bool, geometry in any_geometry(),
+    ) {
+        let s = Super {
+            counter, uuid, alone, unfenced, geometry,
+            name: SetName::new(&name).unwrap(),
+            generation: Generation(generation),
+            role: if owner { Role::Owner } else { Role::Standby },
+            copy: if complete { Copy_::Complete } else { Copy_::Incomplete },
+        };
+        prop_assert_eq!(Super::open(crc, &s.seal(crc)), Ok(s));
+        let h = Hello {
+            uuid, geometry, name: s.name, generation: s.generation, reign: Generation(counter as u32),
+            role: s.role, copy: s.copy, blank: alone, members: counter as u16,
+        };
+        prop_assert_eq!(Hello::open(&h.seal()), Ok(h));
+    }
+
+    #[test]
+    fn mark_round_trip(
+        counter: u64, generation: u32, lanes in 1u16..=32, a: u64, b: u64, acked: u64,
+        tails in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 32),
+    ) {
+        let mut m = Mark::first(Generation(generation), lanes);
+        m.counter = counter;
+        m.retired = Seq(a.min(b));
+        m.shipped = Seq(a.max(b));
+        m.acked = Seq(acked);
+        for (t, (lane_seq, data_pos, floor)) in m.tails.iter_mut().zip(tails) {
+            *t = Tail { lane_seq, data_pos, floor };
+        }
+        prop_assert_eq!(Mark::open(crc, key(), &m.seal(crc, key())), Ok(m));
+    }
+
+    #[test]
+    fn header_round_trip(
+        seq in 1u64..1 << 40, back in 1u64..1000, further in 0u64..1000, lane in 0u16..32,
+        lane_seq: u64, data_pos: u64, generation: u32, member in 0u16..64, sector in 0u64..1 << 55,
+        sectors in 1u32..=512, op in 1u8..=3, data_crc: u32,
+    ) {
+        let op = Op::from_code(op).unwrap();
+        let after = seq.saturating_sub(back);
+        let acked = after.saturating_sub(further);
+        prop_assume!(op != Op::Cancel || seq > 1);
+        let cancel = op == Op::Cancel;
+        let h = Header {
+            seq: Seq(seq), lane, lane_seq, data_pos, generation: Generation(generation), op,
+            extent: if cancel {
+                Extent { member, sector: 0, sectors: 0 }
+            } else {
+                Extent { member, sector, sectors }
+            },
+            cancels: if cancel { Seq(seq - 1) } else { Seq::ZERO },
+            after: Seq(after), acked: Seq(acked), data_crc,
+        };
+        prop_assert_eq!(Header::open(crc, key(), &h.seal(crc, key())), Ok(h));
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 832)) {
+        let s: [u8; SUPER_BYTES] = bytes[..SUPER_BYTES].try_into().unwrap();
+        let _ = Super::open(crc, &s);
+        let m: [u8; MARK_BYTES] = bytes[..].try_into().unwrap();
+        let _ = Mark::open(crc, key(), &m);
+        let h: [u8; HELLO_BYTES] = bytes[..HELLO_BYTES].try_into().unwrap();
+        let _ = Hello::open(&h);
+        let r: [u8; REFUSAL_BYTES] = bytes[..REFUSAL_BYTES].try_into().unwrap();
+        let _ = Refusal::open(&r);
+        let f: [u8; FRAME_BYTES] = bytes[..FRAME_BYTES].try_into().unwrap();
+        let _ = Frame::open(&f);
+        let _ = Ack::open(&bytes[..24], 2);
+        // With the checksum made right, every field still passes its own check or is refused.
+        let mut d: [u8; RECORD_HEADER_BYTES] = bytes[..RECORD_HEADER_BYTES].try_into().unwrap();
+        let sum = crc(key().0, &d[4..]);
+        d[..4].copy_from_slice(&sum.to_le_bytes());
+        if let Ok(h) = Header::open(crc, key(), &d) {
+            prop_assert_eq!(h.seal(crc, key()), d);
+        }
+    }
+}
+
+const SUPER_HEX: &str = "\
+    72636f70796c6f67010000009f60c70e07000000000000001021324354657687\n\
+    98a9bacbdcedfe0f030000000101000d02000000100000000000080000000000\n\
+    7365742d312e615f622b633a6400000000000000000000000000000000000000\n\
+    0000000000000000000000000000000000000000000000000000000000000000";
+const MARK_HEX: &str = "\
+    72636f70796d726b0100000091b0a5f834120000000000000300000002000000\n\
+    64000000000000006e0000000000000078000000000000000000000000000000\n\
+    320000000000000000000100000000003c000000000000003300000000000000\n\
+    00100100000000003d0000000000000000000000000000000000000000000000";
+const HEADER_HEX: &str = "\
+    c8b3d2eaefbeadde06050403020100000d0c0b0a000000000000443322110000\n\
+    99887766550000000800000006000000070000000a0908070500010100000000";
+const CANCEL_HEX: &str = "\
+    d99c62830000000006050403020100000d0c0b0a000000000000443322110000\n\
+    01050403020100000000000006000000070000000a0908070000030100000000";
+const HELLO_HEX: &str = "\
+    0100000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
+    0000000000000000000000000000000000000000000000000000000000000000\n\
+    0000000000000000000000000000000000000000000000000401010002000200\n\
+    10000000040000000000080000000000";
+const FRAME_HEX: &str = "\
+    7263463110c40924010100007000000003000000000000000000000000000000";
