@@ -16,7 +16,7 @@ kdir   := $(realpath $(KDIR))
 module := build/dm-remote-copy.ko
 
 ifeq ($(NATIVE),)
-in_root := DMRC_BIND=$(kdir) scripts/in-root
+in_root := env DMRC_BIND=$(kdir) scripts/in-root
 # The stock kernel's compiler; and a warning is an error with this one known set of tools.
 kflags  := CC=x86_64-linux-gnu-gcc-14 KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
 need    := toolchain
@@ -26,8 +26,9 @@ kflags  :=
 need    :=
 endif
 
+# One kbuild at a time: two would write the same objects.
 # BTF of a module needs the kernel's vmlinux, which no package carries.
-kbuild = $(in_root) make -C $(or $(kdir),$(KDIR)) -j$(jobs) M=$(CURDIR) MO=$(CURDIR)/build/$(1) \
+kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kdir),$(KDIR)) -j$(jobs) M=$(CURDIR) MO=$(CURDIR)/build/$(1) \
 	CONFIG_DEBUG_INFO_BTF_MODULES= $(kflags) $(2) modules
 
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml

@@ -159,7 +159,7 @@ def write_archive(top, output):
 
 
 def base(tree, release):
-    for name in ("dev", "proc", "sys", "tmp", "run", "mnt", "root", "etc", "var/lib", "var/tmp"):
+    for name in ("dev", "proc", "sys", "tmp", "run", "mnt", "root", "etc/target", "var/target/pr", "var/lib", "var/tmp"):
         os.makedirs(tree.at(name + "/"), exist_ok=True)
     tree.copy("/bin/busybox", "bin/busybox")
     # Debian's busybox has no command that installs links: ask it for its applets.

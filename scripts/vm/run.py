@@ -49,6 +49,8 @@ def options():
     p.add_argument("--add", action="append", default=[], metavar="PATH",
                    help="a file or folder of the checkout that the guest needs in /repo (beside selftests)")
     p.add_argument("--fio", action="store_true", help="put fio into the guest")
+    p.add_argument("--exact", action="store_true",
+                   help="guest time counts instructions: for costs, not for speed")
     p.add_argument("--load", action="store_true", help="load dm-remote-copy first")
     p.add_argument("--expect", metavar="REGEX", help="console lines that are no alarm")
     p.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="for the command (300)")
@@ -72,7 +74,7 @@ def main():
     with Lab("run-" + name, add=add, fio=args.fio) as lab:
         disks = [lab.disk(f"disk{i}", size) for i, size in enumerate(args.disk or [64, 64])]
         vm = lab.vm("guest", memory=args.memory, smp=args.smp, disks=disks, args=args.args,
-                    pmem=[64, 64] if args.pmem is None else args.pmem, expect=args.expect,
+                    pmem=[64, 64] if args.pmem is None else args.pmem, expect=args.expect, exact=args.exact,
                     modules=[m for m in args.modules.split(",") if m])
         try:
             vm.start()

@@ -12,24 +12,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import nvme
 from tap import Tap
 from vmlib import Lab, VmError, wait_until
-
-NVMET_EXPORT = """
-set -e
-modprobe -a nvmet nvmet-tcp
-mount -t configfs none /sys/kernel/config 2>/dev/null || :
-cd /sys/kernel/config/nvmet
-mkdir -p subsystems/disk/namespaces/1 ports/1
-echo 1 >subsystems/disk/attr_allow_any_host
-echo /dev/vdb >subsystems/disk/namespaces/1/device_path
-echo 1 >subsystems/disk/namespaces/1/enable
-echo tcp >ports/1/addr_trtype
-echo ipv4 >ports/1/addr_adrfam
-echo 10.0.0.1 >ports/1/addr_traddr
-echo 4420 >ports/1/addr_trsvcid
-ln -s "$PWD/subsystems/disk" ports/1/subsystems/disk
-"""
 
 tap = Tap()
 with Lab("selftest") as lab:
@@ -66,12 +51,16 @@ with Lab("selftest") as lab:
         assert shared.read(7 * 512, 5) == b"hello"
 
     with tap.case("b uses a disk of a over NVMe/TCP"):
-        a.ok(NVMET_EXPORT)
-        b.ok("modprobe nvme-tcp && nvme connect -t tcp -a 10.0.0.1 -s 4420 -n disk")
-        b.poll("test -b /dev/nvme0n1")
-        b.ok("echo remote | dd of=/dev/nvme0n1 bs=512 conv=sync oflag=direct status=none")
+        nvme.export(a, "/dev/vdb", "10.0.0.1")
+        remote = nvme.connect(b, "10.0.0.1")
+        b.ok(f"echo remote | dd of={remote} bs=512 conv=sync oflag=direct status=none")
         assert a.ok("dd if=/dev/vdb bs=512 count=1 iflag=direct status=none | head -n 1") == "remote"
-        b.ok("nvme disconnect -n disk")
+
+    with tap.case("the disk has reservations"):
+        b.ok(f"nvme resv-register {remote} --nrkey=0xb --rrega=0")
+        b.ok(f"nvme resv-acquire {remote} --crkey=0xb --rtype=3 --racqa=0")
+        assert "regctl    : 1" in b.ok(f"nvme resv-report {remote} --eds"), b.ok(f"nvme resv-report {remote} --eds")
+        nvme.disconnect(b)
 
     with tap.case("a command of a machine that dies is an error, not a wait"):
         sleeper = b.spawn("sleep 1000")

@@ -232,10 +232,12 @@ class Vm:
     """
 
     def __init__(self, lab, name, memory=MEMORY_MIN_MIB, smp=1, pmem=(), disks=(), nets=None,
-                 modules=(), args="", expect=None, mtu=9000):
+                 modules=(), args="", expect=None, mtu=9000, exact=False, qemu=()):
         """memory: MiB beside the pmem. pmem: sizes in MiB. nets: Net -> address with prefix length.
         modules: loaded at boot. args: for the kernel's command line. expect: a regular expression
-        for console lines which are no alarm here."""
+        for console lines which are no alarm here. exact: guest time is executed instructions, one a
+        nanosecond, for costs that repeat whatever else this machine does. qemu: more arguments
+        for the emulator (a plugin)."""
         if memory < MEMORY_MIN_MIB:
             raise VmError(f"{name}: needs at least {MEMORY_MIN_MIB} MiB of memory")
         self.lab = lab
@@ -250,6 +252,8 @@ class Vm:
         self.args = args
         self.expect = re.compile(expect) if expect else None
         self.mtu = mtu
+        self.exact = exact
+        self.qemu = list(qemu)
         self.console_path = os.path.join(lab.logs, name + ".console")
         self.report_path = os.path.join(lab.logs, name + ".report")
         for path in (self.console_path, self.report_path):
@@ -276,9 +280,15 @@ class Vm:
         if self.modules:
             kernel_args.append("vm.modules=" + ",".join(self.modules))
         kernel_args += self.args.split()
+        if self.exact:
+            # Without the string instructions, of which one may stand for a thousand steps.
+            processor = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
+                         "-cpu", "max,-erms,-fsrm,-fsrs,-fzrm", "-smp", "1"]
+        else:
+            processor = ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(self.smp)]
         command = [
-            "qemu-system-x86_64", "-name", self.name, "-accel", "tcg,thread=multi",
-            "-M", "q35,memory-backend=ram", "-cpu", "max", "-smp", str(self.smp),
+            "qemu-system-x86_64", "-name", self.name, *processor, *self.qemu,
+            "-M", "q35,memory-backend=ram",
             "-m", str(self.memory), "-object",
             f"memory-backend-file,id=ram,share=on,mem-path={ram},size={self.memory}M",
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
