@@ -18,6 +18,7 @@
 //! | `thread.rs`     | kernel threads                           | process, may sleep                  |
 //! | `event.rs`      | wait queues                              | signal: any; wait: process          |
 //! | `noio.rs`       | `memalloc_noio_save()`                   | process                             |
+//! | `global.rs`     | a value for the whole module under a mutex| process, may sleep                  |
 //! | `time.rs`       | clocks and delays                        | clock: any; delay: process          |
 //! | `cpu.rs`        | processor numbers                        | any                                 |
 //! | `random.rs`     | random bytes, UUIDs                      | any                                 |
@@ -34,6 +35,7 @@ pub mod blkdev;
 pub mod cpu;
 pub mod dm;
 pub mod event;
+pub mod global;
 pub mod iopool;
 pub mod irqlock;
 pub mod log;
@@ -48,6 +50,11 @@ pub mod time;
 /// What bindgen made of `bindings.h`, on top of the `kernel` crate's own bindings.
 #[allow(
     clippy::all,
+    clippy::as_underscore,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
+    clippy::ref_as_ptr,
+    clippy::undocumented_unsafe_blocks,
     dead_code,
     improper_ctypes,
     missing_docs,
@@ -56,7 +63,6 @@ pub mod time;
     non_upper_case_globals,
     unreachable_pub,
     unsafe_op_in_unsafe_fn,
-    clippy::undocumented_unsafe_blocks,
     unused_imports
 )]
 mod bindings {

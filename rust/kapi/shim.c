@@ -264,3 +264,16 @@ unsigned int kapi_num_online_cpus(void)
 {
 	return num_online_cpus();
 }
+
+/* global.rs: one mutex for all of them; they are for set-up and tear-down. */
+static DEFINE_MUTEX(kapi_globals);
+
+void kapi_global_lock(void)
+{
+	mutex_lock(&kapi_globals);
+}
+
+void kapi_global_unlock(void)
+{
+	mutex_unlock(&kapi_globals);
+}

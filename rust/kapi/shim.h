@@ -61,6 +61,10 @@ void kapi_wake_up(struct wait_queue_head *wq);
 unsigned int kapi_noio_save(void);
 void kapi_noio_restore(unsigned int flags);
 
+/* global.rs */
+void kapi_global_lock(void);
+void kapi_global_unlock(void);
+
 /* time.rs, cpu.rs */
 unsigned long kapi_msecs_to_jiffies(unsigned int ms);
 unsigned int kapi_num_online_cpus(void);
