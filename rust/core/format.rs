@@ -13,8 +13,9 @@ use crate::{
 };
 use zerocopy::{
     little_endian::{U16, U32, U64},
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    IntoBytes,
 };
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// A raw CRC32C (Castagnoli) of `data`, continued from `seed`. The kernel's, or a crate's on the host.
 pub type Crc = fn(seed: u32, data: &[u8]) -> u32;

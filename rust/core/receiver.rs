@@ -9,7 +9,7 @@ use crate::{
     format::{Crc, Header, Key, Mark, MarkError, MARK_BYTES, RECORD_HEADER_BYTES},
     layout::Geometry,
     limits::MAX_LANES,
-    units::Generation,
+    units::{Generation, Seq},
     wire::Ack,
 };
 
@@ -26,6 +26,8 @@ pub struct Store {
     lane: u16,
     next_seq: u64,
     next_pos: u64,
+    seq: Seq,
+    generation: Generation,
 }
 
 /// Why a frame from the owner is not taken. The connection is closed; nothing was stored.
@@ -35,7 +37,7 @@ pub enum Reject {
     NotBegun,
     /// A record's header or data does not verify.
     Corrupt,
-    /// A record of another reign than the connection's or an older one.
+    /// A record of a newer reign than the connection's, or of one that is too old to stand there.
     Generation(Generation),
     /// A record that does not follow the one before it in its lane.
     OutOfOrder,
@@ -58,6 +60,8 @@ pub struct Receiver {
     mark: Option<Mark>,
     next_seq: [u64; MAX_LANES],
     next_pos: [u64; MAX_LANES],
+    /// Of the last record that was stored in each lane since BEGIN.
+    last: [(Seq, Generation); MAX_LANES],
 }
 
 impl Receiver {
@@ -70,6 +74,7 @@ impl Receiver {
             mark: None,
             next_seq: [0; MAX_LANES],
             next_pos: [0; MAX_LANES],
+            last: [(Seq::ZERO, Generation(0)); MAX_LANES],
         }
     }
 
@@ -82,6 +87,7 @@ impl Receiver {
                 *p = t.data_pos;
             }
         }
+        self.last = [(Seq::ZERO, Generation(0)); MAX_LANES];
         self.mark = Some(mark);
         Ok(mark)
     }
@@ -91,11 +97,20 @@ impl Receiver {
         let old = self.mark.ok_or(Reject::NotBegun)?;
         let mark = self.open_mark(crc, payload)?;
         let back = mark.counter <= old.counter
+            || mark.generation < old.generation
             || mark.retired < old.retired
             || mark.shipped < old.shipped
+            || mark.acked < old.acked
             || (0..self.geometry.lanes()).any(|l| {
                 let (n, o) = (mark.tail(l), old.tail(l));
-                n.lane_seq < o.lane_seq || n.lane_seq > self.next(l).0 || n.data_pos < o.data_pos
+                let (seq, pos) = self.next(l);
+                n.lane_seq < o.lane_seq
+                    || n.lane_seq > seq
+                    || n.data_pos < o.data_pos
+                    || n.data_pos > pos
+                    // A floor says that everything in front of it is here.
+                    || n.floor < o.floor
+                    || (n.floor > o.floor && n.floor > seq)
             });
         if back {
             return Err(Reject::Mark);
@@ -150,6 +165,18 @@ impl Receiver {
             .data_pos
             .checked_add(u64::from(bytes))
             .ok_or(Reject::Overrun)?;
+        // What the scanner would not take for a record here must not be acknowledged as one.
+        let last = self
+            .last
+            .get(usize::from(h.lane))
+            .copied()
+            .unwrap_or_default();
+        if h.generation < last.1 || (h.lane_seq >= tail.floor && h.generation < mark.generation) {
+            return Err(Reject::Generation(h.generation));
+        }
+        if h.seq <= last.0 || h.seq <= mark.retired {
+            return Err(Reject::OutOfOrder);
+        }
         if h.lane_seq.saturating_sub(tail.lane_seq) >= u64::from(self.geometry.lane_records())
             || end.saturating_sub(tail.data_pos) > self.geometry.lane_data()
         {
@@ -162,6 +189,8 @@ impl Receiver {
             lane: h.lane,
             next_seq: h.lane_seq.checked_add(1).ok_or(Reject::OutOfOrder)?,
             next_pos: end,
+            seq: h.seq,
+            generation: h.generation,
         })
     }
 
@@ -171,6 +200,9 @@ impl Receiver {
         if let (Some(s), Some(p)) = (self.next_seq.get_mut(i), self.next_pos.get_mut(i)) {
             *s = store.next_seq;
             *p = store.next_pos;
+        }
+        if let Some(l) = self.last.get_mut(i) {
+            *l = (store.seq, store.generation);
         }
     }
 

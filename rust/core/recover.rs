@@ -63,6 +63,18 @@ pub enum Damage {
         /// The first sequence that is readable behind it.
         behind: Seq,
     },
+    /// A lane ends in front of its floor: an earlier recovery found the records in between whole, or
+    /// the owner sent them before it sent the floor.
+    Short {
+        /// The lane.
+        lane: u16,
+        /// Position in the lane of the first record that does not verify.
+        lane_seq: u64,
+        /// The lane's floor.
+        floor: u64,
+        /// The last sequence of the lane that is readable in front of it.
+        before: Seq,
+    },
     /// A record verifies, but contradicts its neighbours.
     Contradiction {
         /// The lane.
@@ -115,6 +127,11 @@ impl fmt::Display for Damage {
                 f,
                 "lane {lane}: the record at position {lane_seq} is damaged; sequences behind \
                  {before} and before {behind} are affected"
+            ),
+            Damage::Short { lane, lane_seq, floor, before } => write!(
+                f,
+                "lane {lane}: the records from position {lane_seq} to in front of {floor} are missing; \
+                 sequences behind {before} are affected"
             ),
             Damage::Contradiction { lane, lane_seq, seq, what } => write!(
                 f,
@@ -181,8 +198,14 @@ pub fn read_mark(media: &impl Media, crc: Crc, key: Key) -> Result<Option<Mark>,
             Err(MarkError::Damaged) => {}
         }
     }
-    match newest(found, |m| m.counter) {
-        Some((_, m)) => Ok(Some(m)),
+    // By reign first: a node that had owned the set may have a mark with a larger counter than what
+    // the owner after it sends.
+    match found
+        .into_iter()
+        .flatten()
+        .max_by_key(|m| (m.generation, m.counter))
+    {
+        Some(m) => Ok(Some(m)),
         None if blank == 2 => Ok(None),
         None => Err(Damage::Mark),
     }
@@ -226,12 +249,15 @@ impl<M: Media> Scan<'_, M> {
     pub fn lane(&self, lane: u16, mut found: impl FnMut(&Header)) -> Result<LaneEnd, Damage> {
         let Scan {
             media,
-            crc,
             key,
             ref geometry,
             reign: newest_reign,
             ref mark,
+            ..
         } = *self;
+        if mark.lanes != geometry.lanes() || mark.generation > newest_reign {
+            return Err(Damage::MarkMismatch);
+        }
         let tail = mark.tail(lane);
         let records = u64::from(geometry.lane_records());
         let stop = tail
@@ -308,6 +334,15 @@ impl<M: Media> Scan<'_, M> {
             }
             probe += 1;
         }
+        // What is in front of the floor was whole when the floor was set.
+        if end.lane_seq < tail.floor {
+            return Err(Damage::Short {
+                lane,
+                lane_seq: end.lane_seq,
+                floor: tail.floor,
+                before: end.last.max(mark.retired),
+            });
+        }
         Ok(end)
     }
 
@@ -330,33 +365,44 @@ fn speaks(h: &Header, mark: &Mark, tail: &Tail, reign: Generation) -> bool {
 
 /// Looks for acknowledged sequences that are not there, once all lanes are scanned and `view` shows
 /// what was found. `acked`: the largest that the mark or any record named; `last`: the largest found.
+///
+/// A reign that begins takes everything that its recovery found for acknowledged, and steps over
+/// holes that nobody was told of. When the next recovery meets those holes, they lie below a limit
+/// and are no damage all the same; that the records around them are still there is checked by the
+/// floors ([`Damage::Short`]). So holes count only behind the newest sequence in front of a floor.
 pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Result<(), Damage> {
+    let settled = (0..view.lanes())
+        .filter_map(|lane| {
+            let t = mark.tail(lane);
+            let before = t.floor.checked_sub(1).filter(|p| *p >= t.lane_seq)?;
+            view.seq_at(lane, before)
+        })
+        .fold(mark.retired, Seq::max);
+    // What is at the remote had been in the log, and still is unless it is retired.
+    let known = acked.max(mark.shipped);
     let mut cursor = [0u64; MAX_LANES];
     for (c, t) in cursor.iter_mut().zip(&mark.tails) {
         *c = t.lane_seq;
     }
     let mut merge = Merge::new(mark.retired.next(), last, cursor);
-    let mut expected = mark.retired.next();
-    while expected <= acked {
-        match merge.peek(view) {
+    let mut expected = settled.next();
+    while expected <= known {
+        let next = match merge.peek(view) {
             Some((seq, at)) if seq <= last => {
-                if seq > expected {
-                    return Err(Damage::Missing {
-                        first: expected,
-                        last: seq.prev().min(acked),
-                        acked,
-                    });
-                }
                 merge.advance(at);
-                expected = seq.next();
+                seq
             }
-            _ => {
-                return Err(Damage::Missing {
-                    first: expected,
-                    last: acked,
-                    acked,
-                })
-            }
+            _ => Seq::MAX,
+        };
+        if next > expected {
+            return Err(Damage::Missing {
+                first: expected,
+                last: next.prev().min(known),
+                acked: known,
+            });
+        }
+        if next == expected {
+            expected = next.next();
         }
     }
     Ok(())

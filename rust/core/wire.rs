@@ -14,8 +14,9 @@ use crate::{
 };
 use zerocopy::{
     little_endian::{U16, U32, U64},
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    IntoBytes,
 };
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// First bytes of every frame: "rcF1".
 pub const FRAME_MAGIC: [u8; 4] = *b"rcF1";

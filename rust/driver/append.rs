@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hot path: a write gets its place in the order and in the log; later the local device answers
+//! and the host is told. *Patent: figure 8A, steps 805 to 825.*
+
+use crate::{
+    journal::{HostSlot, Journal, LockedLane},
+    set::{Phase, Set},
+    worker::Io,
+};
+use core::sync::atomic::Ordering;
+use core_crate::{
+    lane::{stage, Cursor, Full, Slot},
+    merge::Position,
+    units::{Extent, Op, Seq},
+};
+use kapi_crate::{
+    bio::{BioQueue, BlkStatus, HostBio, Op as BioOp},
+    blkdev::BlockDevice,
+    cpu,
+    pmem::crc32c,
+};
+use kernel::{prelude::*, sync::Arc};
+
+/// What became of a write in the log.
+enum Appended {
+    /// It may go to the local device now.
+    Go(HostBio<Io>),
+    /// Its slot keeps it until the partner has the record.
+    Waits,
+    /// There is no space anywhere.
+    Full(HostBio<Io>),
+    /// The log cannot be written.
+    Broken(HostBio<Io>, Error),
+}
+
+/// A write that holds its range goes into the log, or waits for space there. From `map`: answers the
+/// bio if it may be sent to the local device by the caller.
+#[inline]
+pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<HostBio<Io>> {
+    match append(set, journal, bio) {
+        Appended::Go(bio) => {
+            if set.link.is_up() {
+                // The partner is catching up.
+                set.send.signal();
+            }
+            Some(bio)
+        }
+        Appended::Waits => {
+            set.send.signal();
+            None
+        }
+        Appended::Full(bio) => {
+            set.counters.log_full.fetch_add(1, Ordering::Relaxed);
+            set.wait_for_space(bio);
+            None
+        }
+        Appended::Broken(mut bio, e) => {
+            set.enter(
+                Phase::Failed,
+                format_args!("the log cannot be written: {e:?}"),
+            );
+            unlock(set, &mut bio);
+            bio.complete(BlkStatus::IOERR);
+            None
+        }
+    }
+}
+
+/// The same for a bio that dm gave to us before.
+pub(crate) fn start(set: &Arc<Set>, mut bio: HostBio<Io>) {
+    let Some(journal) = set.journal() else {
+        unlock(set, &mut bio);
+        return bio.complete(BlkStatus::IOERR);
+    };
+    if let Some(bio) = map(set, journal, bio) {
+        write_local(set, journal, bio);
+    }
+}
+
+fn append(set: &Set, journal: &Journal, mut bio: HostBio<Io>) -> Appended {
+    let lanes = journal.geometry.lanes();
+    let first = (cpu::this_cpu() % u32::from(lanes)) as u16;
+    for i in 0..lanes {
+        let Some(lane) = journal.lane((first + i) % lanes) else {
+            continue;
+        };
+        match append_to(set, journal, lane, bio) {
+            Appended::Full(back) => bio = back,
+            done => return done,
+        }
+    }
+    Appended::Full(bio)
+}
+
+#[inline]
+fn append_to(set: &Set, journal: &Journal, locked: &LockedLane, mut bio: HostBio<Io>) -> Appended {
+    let op = if bio.op() == BioOp::Write {
+        Op::Write
+    } else {
+        Op::Zero
+    };
+    let extent = Extent {
+        member: bio.io().member,
+        sector: bio.sector(),
+        sectors: bio.sectors(),
+    };
+    let bytes = if op.has_data() {
+        bio.len_bytes() as u32
+    } else {
+        0
+    };
+    let lane = locked.lane.index();
+    let mut cursor = locked.append.lock();
+    let Ok(place) = locked.lane.reserve(&cursor, bytes, op) else {
+        return Appended::Full(bio);
+    };
+    // One pass over the data, one fence for data and header.
+    let mut data_crc = 0;
+    if op.has_data() {
+        let at = journal.geometry.data_offset(lane, place.data_pos);
+        match set.log.write_from_bio(at as usize, &bio, journal.key.0) {
+            Ok(crc) => data_crc = crc,
+            Err(e) => return Appended::Broken(bio, e),
+        }
+    }
+    let header = journal.header(lane, place, op, extent, Seq::ZERO, data_crc);
+    let sealed = header.seal(crc32c, journal.key);
+    if let Err(e) = set.log.write(
+        journal.geometry.header_offset(lane, place.lane_seq) as usize,
+        &sealed,
+    ) {
+        return Appended::Broken(bio, e);
+    }
+    set.log.fence();
+    let io = bio.io_mut();
+    io.lane = lane;
+    io.lane_seq = place.lane_seq;
+    io.seq = header.seq;
+    io.data_pos = place.data_pos;
+    // Read under the lane's lock: see Journal::settle_appends.
+    if journal.writes_wait() {
+        locked
+            .lane
+            .publish(&mut cursor, &header, 0, |host| drop(host.put(bio)));
+        Appended::Waits
+    } else {
+        locked
+            .lane
+            .publish(&mut cursor, &header, stage::MIRRORED, |_| ());
+        Appended::Go(bio)
+    }
+}
+
+/// Makes the local write out of the log's own copy, so that local and remote get the same bytes even
+/// if the host changes its pages meanwhile.
+///
+/// # Errors
+///
+/// `EINVAL` when the place is outside the log, which the geometry rules out.
+#[inline]
+pub(crate) fn prepare_local(
+    set: &Set,
+    journal: &Journal,
+    local: &BlockDevice,
+    bio: &mut HostBio<Io>,
+) -> Result {
+    let span = journal.data(
+        &set.log,
+        bio.io().lane,
+        bio.io().data_pos,
+        bio.len_bytes() as u32,
+    )?;
+    let sector = bio.sector();
+    // The log is durable: the local device need not be, until the record retires.
+    bio.strip_fua_preflush();
+    bio.set_payload(span)?;
+    bio.remap(local, sector);
+    Ok(())
+}
+
+/// Sends a logged (and mirrored) write to the local device. Process context.
+pub(crate) fn write_local(set: &Set, journal: &Journal, mut bio: HostBio<Io>) {
+    if bio.op() != BioOp::Write {
+        return set.zero_locally(bio);
+    }
+    let member = set
+        .members
+        .get(usize::from(bio.io().member))
+        .and_then(|m| m.as_ref());
+    match member.map(|m| prepare_local(set, journal, &m.local, &mut bio)) {
+        Some(Ok(())) => bio.submit(),
+        _ => {
+            unlock(set, &mut bio);
+            bio.complete(BlkStatus::IOERR);
+        }
+    }
+}
+
+/// Zeroes go through the block layer's helper, which writes pages of zeroes where a device can't do
+/// better. Worker context.
+pub(crate) fn zero_local(set: &Arc<Set>, mut bio: HostBio<Io>) {
+    let member = set
+        .members
+        .get(usize::from(bio.io().member))
+        .and_then(|m| m.as_ref());
+    let result = match member {
+        Some(m) => m.local.zeroout(bio.sector(), u64::from(bio.sectors())),
+        None => Err(ENODEV),
+    };
+    match result {
+        Ok(()) => {
+            if let Some(bio) = local_done(set, bio) {
+                bio.complete(BlkStatus::OK);
+            }
+        }
+        Err(_) => {
+            bio.io_mut().failed = Some(BlkStatus::IOERR);
+            set.failed_locally(bio);
+        }
+    }
+}
+
+/// The local device has the write. Answers the bio if the host may be told now; otherwise the slot
+/// keeps it until the remote has it too. Any context.
+#[inline]
+pub(crate) fn local_done(set: &Set, bio: HostBio<Io>) -> Option<HostBio<Io>> {
+    let Some(journal) = set.journal() else {
+        return Some(bio);
+    };
+    let at = Position {
+        lane: bio.io().lane,
+        lane_seq: bio.io().lane_seq,
+    };
+    let Some(slot) = journal.slot(at) else {
+        return Some(bio);
+    };
+    let bio = if set.settings.sync.load(Ordering::Relaxed) {
+        // Whoever of this and the shipper comes second finds the bio in the slot.
+        drop(slot.host.put(bio));
+        let before = slot.reach(stage::LOCAL);
+        set.ship.signal();
+        if before & stage::REMOTE == 0 {
+            return None;
+        }
+        slot.host.take()?
+    } else {
+        slot.reach(stage::LOCAL);
+        bio
+    };
+    Some(acknowledge(set, journal, slot, bio))
+}
+
+/// The host is about to be told: its overlap may go on, and later writes come after this one. The
+/// caller completes the bio. Any context.
+#[inline]
+pub(crate) fn acknowledge(
+    set: &Set,
+    journal: &Journal,
+    slot: &Slot<HostSlot>,
+    mut bio: HostBio<Io>,
+) -> HostBio<Io> {
+    journal.order.acknowledge(bio.io().seq);
+    slot.reach(stage::ACKED);
+    unlock(set, &mut bio);
+    set.ship.signal();
+    bio
+}
+
+/// Gives up the range of a bio, if it has one.
+pub(crate) fn unlock(set: &Set, bio: &mut HostBio<Io>) {
+    if !bio.io().locked {
+        return;
+    }
+    bio.io_mut().locked = false;
+    let mut ready = BioQueue::new();
+    set.ranges.unlock(bio, &mut ready);
+    set.run_ready(ready);
+}
+
+/// A write failed locally. It is in the log and would be replayed; so a cancel record is logged (and
+/// mirrored), and then the host is told. Worker context.
+pub(crate) fn cancel(set: &Arc<Set>, bio: HostBio<Io>) {
+    let Some(journal) = set.journal() else {
+        return bio.complete(BlkStatus::IOERR);
+    };
+    let mut bio = Some(bio);
+    for locked in journal.lanes.iter() {
+        let Some(b) = bio.take() else { return };
+        let mut cursor = locked.append.lock();
+        match log_cancel(set, journal, locked, &mut cursor, b) {
+            Ok(go) => {
+                drop(cursor);
+                match go {
+                    Some(b) => cancelled(set, journal, b),
+                    None => set.send.signal(),
+                }
+                return;
+            }
+            Err(back) => bio = Some(back),
+        }
+    }
+    if let Some(mut b) = bio {
+        // What the host is told, an error, leaves open whether the write happened, so a replay of the
+        // record after a restart breaks no promise. But going on would.
+        set.enter(
+            Phase::Failed,
+            format_args!(
+                "the local device fails and the log is full: failed writes can't be noted"
+            ),
+        );
+        unlock(set, &mut b);
+        let status = b_status(&b);
+        b.complete(status);
+    }
+}
+
+fn b_status(bio: &HostBio<Io>) -> BlkStatus {
+    bio.io().failed.unwrap_or(BlkStatus::IOERR)
+}
+
+/// `Ok(Some)`: logged, go on; `Ok(None)`: logged, the slot keeps the bio until it is mirrored;
+/// `Err`: no space in this lane.
+fn log_cancel(
+    set: &Set,
+    journal: &Journal,
+    locked: &LockedLane,
+    cursor: &mut Cursor,
+    bio: HostBio<Io>,
+) -> core::result::Result<Option<HostBio<Io>>, HostBio<Io>> {
+    let place = match locked.lane.reserve(cursor, 0, Op::Cancel) {
+        Ok(place) => place,
+        Err(Full) => return Err(bio),
+    };
+    let lane = locked.lane.index();
+    let extent = Extent {
+        member: bio.io().member,
+        sector: 0,
+        sectors: 0,
+    };
+    let header = journal.header(lane, place, Op::Cancel, extent, bio.io().seq, 0);
+    let sealed = header.seal(crc32c, journal.key);
+    if set
+        .log
+        .write(
+            journal.geometry.header_offset(lane, place.lane_seq) as usize,
+            &sealed,
+        )
+        .is_err()
+    {
+        return Err(bio);
+    }
+    set.log.fence();
+    if journal.writes_wait() {
+        locked
+            .lane
+            .publish(cursor, &header, 0, |host| drop(host.put(bio)));
+        Ok(None)
+    } else {
+        let done = stage::MIRRORED | stage::LOCAL | stage::ACKED;
+        locked.lane.publish(cursor, &header, done, |_| ());
+        Ok(Some(bio))
+    }
+}
+
+/// The cancel record is durable wherever it has to be: the host is told of the failure.
+pub(crate) fn cancelled(set: &Set, journal: &Journal, mut bio: HostBio<Io>) {
+    let at = Position {
+        lane: bio.io().lane,
+        lane_seq: bio.io().lane_seq,
+    };
+    if let Some(slot) = journal.slot(at) {
+        journal.order.acknowledge(bio.io().seq);
+        slot.reach(stage::CANCELLED | stage::LOCAL | stage::ACKED);
+    }
+    set.counters.local_errors.fetch_add(1, Ordering::Relaxed);
+    unlock(set, &mut bio);
+    set.ship.signal();
+    let status = b_status(&bio);
+    bio.complete(status);
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device-mapper target `remote-copy`: glue between kapi, which moves bios and bytes, and core,
+//! which decides.
+//!
+//! The way of a write, by files:
+//!
+//! 1. [`target`]: dm calls `map`
+//! 2. [`append`]: range lock, place in the log, one pass of non-temporal stores, one fence
+//! 3. [`mirror`]: the sender thread streams the log to the partner, the receiver hears what is durable
+//!    there; only then the local write goes out, from the log's own copy
+//! 4. [`append`]: the local device answers, the host is told
+//! 5. [`shipper`]: remote, low-water mark, space
+//!
+//! The way of a recovery: [`recovery`] (start, scan, takeover, local replay), [`standby`] (the mirror).
+//!
+//! Locks, in the order in which they may be taken (all sleep but the last three):
+//! registry (`REGISTRY`) → `Set::control` → `Set::durable` → `Journal::marks` → `Set::mirror` →
+//! a lane's append lock → a bucket of the range lock → the worker's queues.
+#![deny(unsafe_code)]
+
+mod append;
+mod frames;
+mod journal;
+mod mirror;
+mod recovery;
+mod registry;
+mod report;
+mod set;
+mod shipper;
+mod standby;
+mod target;
+mod worker;
+
+use kapi_crate::dm;
+use kernel::prelude::*;
+
+module! {
+    type: Driver,
+    name: "dm_remote_copy",
+    authors: ["dm-remote-copy developers"],
+    description: "device-mapper remote copy with a mirrored micro-log",
+    license: "GPL",
+}
+
+/// The loaded module: the target is known to device-mapper as long as this lives.
+#[pin_data]
+struct Driver {
+    #[pin]
+    registration: dm::Registration<target::Volume>,
+}
+
+impl kernel::InPlaceModule for Driver {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registration <- dm::Registration::new(module),
+        })
+    }
+}

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The owner's log at work: lanes, order, mark, and what the partner's copy counts for.
+
+use crate::{set::Set, worker::Io};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core_crate::{
+    format::{Header, Key, Mark},
+    lane::{stage, Cursor, Lane, Place, Record, Slot},
+    layout::Geometry,
+    limits::MAX_LANES,
+    merge::{Lanes, Position},
+    order::Order,
+    partner::{Illegal, Mirror, MirrorEvent},
+    recover::{check_holes, Damage, LaneEnd, Media, Scan, Unreadable},
+    ship::ShipView,
+    units::{Extent, Generation, Op, Seq},
+};
+use kapi_crate::{
+    bio::BioSlot,
+    pmem::{crc32c, Pmem, PmemSpan},
+};
+use kernel::{
+    new_mutex, new_spinlock,
+    prelude::*,
+    sync::{Mutex, SpinLock},
+};
+
+/// A slot's part for the driver: the host's bio until it is acknowledged.
+pub(crate) type HostSlot = BioSlot<Io>;
+
+/// One lane and the lock that appenders hold.
+#[pin_data]
+pub(crate) struct LockedLane {
+    pub(crate) lane: Lane<HostSlot, KVVec<Slot<HostSlot>>>,
+    /// Held over reserve, copy, fence and publish, so that the lane never has a hole. Process
+    /// context only.
+    #[pin]
+    pub(crate) append: SpinLock<Cursor>,
+}
+
+/// The mark and who has it.
+pub(crate) struct Marks {
+    /// The newest mark, durable here.
+    pub(crate) mark: Mark,
+    /// Whether its consequences (space, further shipping) were drawn.
+    pub(crate) confirmed: bool,
+    /// The counter of the newest mark that the partner has, as far as it said in this session.
+    pub(crate) partner_has: u64,
+}
+
+/// See the head of this file.
+pub(crate) struct Journal {
+    pub(crate) key: Key,
+    pub(crate) geometry: Geometry,
+    pub(crate) lanes: KVec<Pin<KBox<LockedLane>>>,
+    pub(crate) order: Order,
+    /// The reign that new records carry.
+    reign: AtomicU32,
+    /// Whether this node's reign has begun: durably, partner willing.
+    begun: AtomicBool,
+    /// `Mirror::writes_wait` for the hot path; changes under `mirror`.
+    wait: AtomicBool,
+    mirror: Pin<KBox<Mutex<Mirror>>>,
+    pub(crate) marks: Pin<KBox<Mutex<Marks>>>,
+    /// How far, in each lane, the partner's acknowledgements were drawn on.
+    pub(crate) mirrored: Pin<KBox<Mutex<[u64; MAX_LANES]>>>,
+    /// Up to this sequence, records were found by recovery.
+    pub(crate) recovered: Seq,
+    /// How many were found.
+    pub(crate) recovered_records: u64,
+    /// How far the remote is durable, for status.
+    pub(crate) durable_remote: AtomicU64,
+}
+
+/// A log region, as core reads it.
+pub(crate) struct Region<'a>(pub(crate) &'a Pmem);
+
+impl Media for Region<'_> {
+    fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), Unreadable> {
+        self.0
+            .read(offset as usize, to)
+            .map_err(|_| Unreadable { offset })
+    }
+
+    fn crc(&self, offset: u64, bytes: u32, seed: u32) -> Result<u32, Unreadable> {
+        self.0
+            .crc32c(offset as usize, bytes as usize, seed)
+            .map_err(|_| Unreadable { offset })
+    }
+}
+
+/// Why a log could not be taken into use.
+pub(crate) enum LoadError {
+    /// It is damaged.
+    Damage(Damage),
+    /// Out of memory and the like.
+    Kernel(Error),
+}
+
+impl From<Damage> for LoadError {
+    fn from(d: Damage) -> LoadError {
+        LoadError::Damage(d)
+    }
+}
+
+impl From<Error> for LoadError {
+    fn from(e: Error) -> LoadError {
+        LoadError::Kernel(e)
+    }
+}
+
+impl From<kernel::alloc::AllocError> for LoadError {
+    fn from(e: kernel::alloc::AllocError) -> LoadError {
+        LoadError::Kernel(e.into())
+    }
+}
+
+impl Journal {
+    /// Reads the whole log: every record that is not retired is checked and put into its lane, and
+    /// acknowledged sequences that are not there are found. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`].
+    pub(crate) fn load(
+        log: &Pmem,
+        key: Key,
+        geometry: Geometry,
+        reign: Generation,
+        mark: Mark,
+    ) -> core::result::Result<Journal, LoadError> {
+        if mark.lanes != geometry.lanes() || mark.generation > reign {
+            return Err(Damage::MarkMismatch.into());
+        }
+        let scan = Scan {
+            media: &Region(log),
+            crc: crc32c,
+            key,
+            geometry,
+            reign,
+            mark,
+        };
+        let mut lanes = KVec::with_capacity(usize::from(geometry.lanes()), GFP_KERNEL)?;
+        let mut last = mark.retired.max(mark.acked);
+        let mut acked = mark.acked;
+        let mut found = 0u64;
+        for i in 0..geometry.lanes() {
+            let locked = new_lane(i, geometry, &mark)?;
+            let end = {
+                let mut cursor = locked.append.lock();
+                let mut filled = *cursor;
+                let end: LaneEnd = scan.lane(i, |h| {
+                    found += 1;
+                    locked.lane.publish(&mut filled, h, 0, |_| ());
+                })?;
+                filled.lane_seq = end.lane_seq;
+                filled.data_pos = end.data_pos;
+                *cursor = filled;
+                end
+            };
+            last = last.max(end.last);
+            acked = acked.max(end.acked);
+            lanes.push(locked, GFP_KERNEL)?;
+        }
+        let journal = Journal {
+            key,
+            geometry,
+            lanes,
+            order: Order::starting_after(last),
+            reign: AtomicU32::new(reign.0),
+            begun: AtomicBool::new(false),
+            wait: AtomicBool::new(true),
+            mirror: KBox::pin_init(new_mutex!(Mirror::Lost), GFP_KERNEL)?,
+            marks: KBox::pin_init(
+                new_mutex!(Marks {
+                    mark,
+                    confirmed: true,
+                    partner_has: 0
+                }),
+                GFP_KERNEL,
+            )?,
+            mirrored: KBox::pin_init(new_mutex!(tails(&mark)), GFP_KERNEL)?,
+            recovered: last,
+            recovered_records: found,
+            durable_remote: AtomicU64::new(mark.shipped.0),
+        };
+        check_holes(&journal, &mark, acked, last)?;
+        journal.strike_out_cancelled();
+        Ok(journal)
+    }
+
+    /// Records that a later cancel record names are never replayed.
+    fn strike_out_cancelled(&self) {
+        for l in self.lanes.iter() {
+            for p in l.lane.tail()..l.lane.head() {
+                let Some(r) = l.lane.record(p) else { continue };
+                if r.op != Op::Cancel {
+                    continue;
+                }
+                // A cancel record keeps the sequence that it cancels where others have their sector.
+                if let Some(at) = self.find(Seq(r.extent.sector)) {
+                    if let Some(slot) = self.slot(at) {
+                        slot.reach(stage::CANCELLED);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the live record with this sequence stands. Slow: only for errors and recovery.
+    pub(crate) fn find(&self, seq: Seq) -> Option<Position> {
+        for l in self.lanes.iter() {
+            let (mut low, mut high) = (l.lane.tail(), l.lane.head());
+            // Sequences rise along a lane.
+            while low < high {
+                let mid = low + (high - low) / 2;
+                if l.lane.seq_at(mid)? < seq {
+                    low = mid + 1;
+                } else {
+                    high = mid;
+                }
+            }
+            if l.lane.seq_at(low) == Some(seq) {
+                return Some(Position {
+                    lane: l.lane.index(),
+                    lane_seq: low,
+                });
+            }
+        }
+        None
+    }
+
+    /// The mark with which a reign begins: where the log is now, and nothing behind it counts that an
+    /// older reign left there.
+    pub(crate) fn first_mark(&self, reign: Generation) -> Mark {
+        let old = self.marks.lock().mark;
+        let mut mark = Mark {
+            counter: old.counter.saturating_add(1),
+            generation: reign,
+            acked: old.acked,
+            ..old
+        };
+        for l in self.lanes.iter() {
+            if let Some(t) = mark.tails.get_mut(usize::from(l.lane.index())) {
+                t.floor = l.lane.head();
+            }
+        }
+        mark
+    }
+
+    /// The reign of new records.
+    #[inline]
+    pub(crate) fn reign(&self) -> Generation {
+        Generation(self.reign.load(Ordering::Relaxed))
+    }
+
+    /// Whether the reign has begun.
+    pub(crate) fn reign_has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Begins the first reign of this journal; no append runs.
+    pub(crate) fn begin(&self, reign: Generation) {
+        self.set_reign(reign);
+        self.begun.store(true, Ordering::Release);
+    }
+
+    /// An administrator detaches the partner: `persist` makes that durable while the state can't
+    /// change.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` unless the partner is lost; `persist`'s.
+    pub(crate) fn detach(&self, persist: impl FnOnce() -> Result) -> Result {
+        let mut m = self.mirror.lock();
+        let next = m.on(MirrorEvent::Detached).map_err(|_| EBUSY)?;
+        persist()?;
+        *m = next;
+        self.wait.store(next.writes_wait(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Begins another reign.
+    pub(crate) fn set_reign(&self, reign: Generation) {
+        self.reign.store(reign.0, Ordering::Release);
+    }
+
+    /// Whether a write has to be at the partner before it goes on.
+    #[inline]
+    pub(crate) fn writes_wait(&self) -> bool {
+        self.wait.load(Ordering::Acquire)
+    }
+
+    /// What the partner's copy counts for.
+    pub(crate) fn mirror(&self) -> Mirror {
+        *self.mirror.lock()
+    }
+
+    /// Sets the state with which the owner begins.
+    pub(crate) fn start_mirror(&self, state: Mirror) {
+        let mut m = self.mirror.lock();
+        *m = state;
+        self.wait.store(state.writes_wait(), Ordering::Release);
+    }
+
+    /// Something happened to the partner's copy.
+    pub(crate) fn on_mirror(&self, event: MirrorEvent) -> core::result::Result<Mirror, Illegal> {
+        let mut m = self.mirror.lock();
+        let next = m.on(event)?;
+        *m = next;
+        self.wait.store(next.writes_wait(), Ordering::Release);
+        Ok(next)
+    }
+
+    /// Waits until every append that began before has been published: what `wait` said to it then is
+    /// settled, and heads read afterwards cover it.
+    pub(crate) fn settle_appends(&self) {
+        for l in self.lanes.iter() {
+            drop(l.append.lock());
+        }
+    }
+
+    /// The lane with this number.
+    #[inline]
+    pub(crate) fn lane(&self, lane: u16) -> Option<&LockedLane> {
+        self.lanes.get(usize::from(lane)).map(|l| &**l)
+    }
+
+    /// The slot of a record.
+    #[inline]
+    pub(crate) fn slot(&self, at: Position) -> Option<&Slot<HostSlot>> {
+        self.lane(at.lane)?.lane.slot(at.lane_seq)
+    }
+
+    /// A record's data as it stands in the log.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when it lies outside the log, which the geometry rules out.
+    #[inline]
+    pub(crate) fn data<'a>(
+        &self,
+        log: &'a Pmem,
+        lane: u16,
+        data_pos: u64,
+        bytes: u32,
+    ) -> Result<PmemSpan<'a>> {
+        log.span(
+            self.geometry.data_offset(lane, data_pos) as usize,
+            bytes as usize,
+        )
+    }
+
+    /// Appends a record without data (a zero or a cancel record). The caller has the place under the
+    /// lane's lock.
+    pub(crate) fn header(
+        &self,
+        lane: u16,
+        place: Place,
+        op: Op,
+        extent: Extent,
+        cancels: Seq,
+        data_crc: u32,
+    ) -> Header {
+        let ticket = self.order.accept();
+        Header {
+            seq: ticket.seq,
+            lane,
+            lane_seq: place.lane_seq,
+            data_pos: place.data_pos,
+            generation: self.reign(),
+            op,
+            extent,
+            cancels,
+            after: ticket.after,
+            acked: ticket.acked,
+            data_crc,
+        }
+    }
+
+    /// Records in the log that are not retired, and bytes of data they hold.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        self.lanes.iter().fold((0, 0), |(r, b), l| {
+            (r + l.lane.used_records(), b + l.lane.used_bytes())
+        })
+    }
+
+    /// Draws the consequences of the newest mark if it is durable wherever it has to be: frees space.
+    /// Answers the mark if that happened now.
+    pub(crate) fn confirm_mark(&self) -> Option<Mark> {
+        let mut marks = self.marks.lock();
+        if marks.confirmed || (self.mirror().marks_wait() && marks.partner_has < marks.mark.counter)
+        {
+            return None;
+        }
+        marks.confirmed = true;
+        for l in self.lanes.iter() {
+            l.lane.free_to(&marks.mark.tail(l.lane.index()));
+        }
+        Some(marks.mark)
+    }
+
+    /// Makes a new mark durable here and tells the sender.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` when the log cannot be written.
+    pub(crate) fn put_mark(&self, set: &Set, mark: Mark) -> Result {
+        let mut marks = self.marks.lock();
+        set.write_mark(self.key, &mark)?;
+        marks.mark = mark;
+        marks.confirmed = false;
+        drop(marks);
+        set.send.signal();
+        Ok(())
+    }
+}
+
+fn tails(mark: &Mark) -> [u64; MAX_LANES] {
+    let mut at = [0; MAX_LANES];
+    for (a, t) in at.iter_mut().zip(&mark.tails) {
+        *a = t.lane_seq;
+    }
+    at
+}
+
+fn new_lane(index: u16, geometry: Geometry, mark: &Mark) -> Result<Pin<KBox<LockedLane>>> {
+    let n = geometry.lane_records() as usize;
+    let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
+    for _ in 0..n {
+        slots.push(Slot::default(), GFP_KERNEL)?;
+    }
+    let tail = mark.tail(index);
+    let lane = Lane::new(index, geometry, slots, tail).ok_or(EINVAL)?;
+    KBox::pin_init(
+        pin_init!(LockedLane {
+            lane,
+            append <- new_spinlock!(Cursor { lane_seq: tail.lane_seq, data_pos: tail.data_pos }),
+        }),
+        GFP_KERNEL,
+    )
+}
+
+impl Lanes for Journal {
+    fn lanes(&self) -> u16 {
+        self.geometry.lanes()
+    }
+
+    #[inline]
+    fn seq_at(&self, lane: u16, lane_seq: u64) -> Option<Seq> {
+        self.lane(lane)?.lane.seq_at(lane_seq)
+    }
+}
+
+impl ShipView for Journal {
+    fn record(&self, at: Position) -> Option<Record> {
+        self.lane(at.lane)?.lane.record(at.lane_seq)
+    }
+}

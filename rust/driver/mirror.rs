@@ -1,0 +1,632 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The owner's side of the partner link: one thread sends the log as it grows, another hears what is
+//! durable at the partner. *Patent: the cache "mirrored in partner controller A2's non-volatile
+//! write-back cache" (figure 8B).*
+
+use crate::{
+    append, frames,
+    journal::Journal,
+    recovery,
+    set::{Phase, Set},
+};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core_crate::{
+    format::{Copy_, Role, MARK_BYTES, RECORD_HEADER_BYTES},
+    lane::stage,
+    limits::MAX_LANES,
+    merge::Position,
+    partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
+    ship::ShipView,
+    units::Op,
+    wire::{Ack, Frame, Hello, Kind, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES, REFUSAL_BYTES},
+};
+use kapi_crate::{
+    net::{TcpListener, TcpStream},
+    pmem::crc32c,
+    ratelimited,
+    thread::{StopToken, Thread},
+    time,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{Arc, Mutex},
+};
+
+/// Records that are sent before marks and pings get their turn.
+const BATCH: usize = 64;
+
+/// The connection to the partner, whichever side this node is on.
+pub(crate) struct Link {
+    conn: Pin<KBox<Mutex<Option<Arc<TcpStream>>>>>,
+    listener: Pin<KBox<Mutex<Option<Arc<TcpListener>>>>>,
+    up: AtomicBool,
+    stopped: AtomicBool,
+    /// When the partner was last heard, nanoseconds; 0: not since the module was loaded.
+    heard: AtomicU64,
+}
+
+impl Link {
+    pub(crate) fn new() -> Result<Link> {
+        Ok(Link {
+            conn: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
+            listener: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
+            up: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether a session is under way.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Release);
+    }
+
+    /// Something arrived from the partner.
+    pub(crate) fn hear(&self) {
+        self.heard.store(time::now_ns(), Ordering::Release);
+    }
+
+    /// When something last did; 0: never.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    /// Counts as never heard: a standby does nothing by itself until the owner is heard again.
+    pub(crate) fn forget_heard(&self) {
+        self.heard.store(0, Ordering::Release);
+    }
+
+    /// Makes a connection known, so that [`Link::hang_up`] reaches it.
+    ///
+    /// # Errors
+    ///
+    /// `ESHUTDOWN` when the set ends.
+    pub(crate) fn hold(&self, conn: &Arc<TcpStream>) -> Result {
+        let mut slot = self.conn.lock();
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(ESHUTDOWN);
+        }
+        *slot = Some(conn.clone());
+        Ok(())
+    }
+
+    /// Forgets and shuts down the connection.
+    pub(crate) fn drop_conn(&self) {
+        if let Some(c) = self.conn.lock().take() {
+            c.shutdown();
+        }
+    }
+
+    /// Makes the listener known.
+    ///
+    /// # Errors
+    ///
+    /// `ESHUTDOWN` when the set ends.
+    pub(crate) fn hold_listener(&self, listener: &Arc<TcpListener>) -> Result {
+        let mut slot = self.listener.lock();
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(ESHUTDOWN);
+        }
+        *slot = Some(listener.clone());
+        Ok(())
+    }
+
+    /// Ends the connection and the listener, for good.
+    pub(crate) fn hang_up(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.drop_conn();
+        if let Some(l) = self.listener.lock().take() {
+            l.shutdown();
+        }
+    }
+}
+
+/// The sender thread of an owner.
+pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
+    let mut pause = 0;
+    let mut told = None;
+    while !stop.should_stop() {
+        if !matches!(
+            set.phase(),
+            Phase::Waiting | Phase::Replaying | Phase::Serving
+        ) {
+            set.send.wait_timeout_ms(1000);
+            continue;
+        }
+        match session(set, stop) {
+            Ok(()) => pause = 0,
+            Err(e) => {
+                if told != Some(e) {
+                    pr_warn!(
+                        "set {}: no session with the partner: {e:?}\n",
+                        set.name.as_str()
+                    );
+                    told = Some(e);
+                }
+            }
+        }
+        // Backoff: 50 ms, doubled up to a second. Appends signal the same event: wait it out.
+        pause = (pause * 2).clamp(50, 1000);
+        let until = time::now_ns() + pause * 1_000_000;
+        while !stop.should_stop() {
+            let now = time::now_ns();
+            if now >= until {
+                break;
+            }
+            set.send.wait_timeout_ms((until - now).div_ceil(1_000_000));
+        }
+    }
+}
+
+fn session(set: &Arc<Set>, stop: &StopToken) -> Result {
+    let addr = set.partner.as_ref().ok_or(EINVAL)?;
+    let journal = set.journal().ok_or(EINVAL)?;
+    let (interval, misses) = set.settings.heartbeat();
+    let patience_ms = interval.saturating_mul(u64::from(misses)) / 1_000_000;
+    let conn = Arc::new(TcpStream::connect(&set.ns, addr, patience_ms)?, GFP_KERNEL)?;
+    conn.set_recv_timeout_ms((interval / 1_000_000).max(1));
+    conn.set_user_timeout_ms(u32::try_from(patience_ms).unwrap_or(u32::MAX));
+    set.link.hold(&conn)?;
+    let result = greet(set, journal, &conn, patience_ms).and_then(|trusted| match trusted {
+        Some(trusted) => mirror(set, journal, &conn, trusted, stop),
+        None => Ok(()),
+    });
+    set.link.drop_conn();
+    result
+}
+
+/// HELLO and its answer. `Ok(None)`: there is nothing to mirror to; the phase says what happened.
+fn greet(
+    set: &Arc<Set>,
+    journal: &Journal,
+    conn: &TcpStream,
+    patience_ms: u64,
+) -> Result<Option<bool>> {
+    let (mine, hello) = {
+        let durable = set.durable.lock();
+        let mine = durable.ok_or(EINVAL)?;
+        let reign = if journal.reign_has_begun() {
+            mine.generation
+        } else {
+            mine.generation.next().ok_or(EOVERFLOW)?
+        };
+        let hello = Hello {
+            uuid: mine.uuid,
+            name: mine.name,
+            generation: mine.generation,
+            reign,
+            role: Role::Owner,
+            copy: if mine.alone {
+                Copy_::Incomplete
+            } else {
+                Copy_::Complete
+            },
+            blank: false,
+            geometry: mine.geometry,
+            members: set.members_wanted,
+        };
+        (mine, hello)
+    };
+    frames::send(conn, Kind::Hello, false, mine.generation, &hello.seal())?;
+    let mut body = [0u8; HELLO_BYTES];
+    let until = time::now_ns() + patience_ms * 1_000_000;
+    let late = || {
+        if time::now_ns() < until {
+            Ok(())
+        } else {
+            Err(ETIMEDOUT)
+        }
+    };
+    let (frame, payload) = frames::recv(conn, &mut body, late)?;
+    set.link.hear();
+    match frame.kind {
+        Kind::Welcome => {
+            recovery::begin_reign(set, journal, hello.reign, false)?;
+            Ok(Some(frame.flag))
+        }
+        Kind::Refuse => {
+            let bytes: &[u8; REFUSAL_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
+            let refusal = Refusal::open(bytes).map_err(|_| EBADMSG)?;
+            match partner::refused(&mine, &refusal) {
+                AfterRefusal::StandBy => recovery::stand_by(set, &refusal),
+                AfterRefusal::Conflict => set.enter(
+                    Phase::Fenced,
+                    format_args!(
+                        "both partners say that they own the set in generation {}; decide which one is \
+                         right, and remove the log's superblock of the other",
+                        mine.generation
+                    ),
+                ),
+                AfterRefusal::Retry => {
+                    ratelimited!(
+                        pr_warn,
+                        "set {}: the partner refuses: {}\n",
+                        set.name.as_str(),
+                        refusal.reason.as_str()
+                    );
+                    return Err(EAGAIN);
+                }
+            }
+            Ok(None)
+        }
+        _ => Err(EBADMSG),
+    }
+}
+
+/// What both threads of a session share.
+struct Session {
+    conn: Arc<TcpStream>,
+    dead: AtomicBool,
+}
+
+fn mirror(
+    set: &Arc<Set>,
+    journal: &Journal,
+    conn: &Arc<TcpStream>,
+    trusted: bool,
+    stop: &StopToken,
+) -> Result {
+    // From here on space is only freed when the partner has the mark, so the records behind this
+    // mark stay where they are while they are sent.
+    let begin = {
+        let durable = set.durable.lock();
+        if durable.is_none_or(|d| d.generation != journal.reign()) {
+            // Detached meanwhile: the partner has welcomed an older reign.
+            return Err(EAGAIN);
+        }
+        let mut marks = journal.marks.lock();
+        marks.partner_has = 0;
+        let state = journal
+            .on_mirror(MirrorEvent::Connected { trusted })
+            .map_err(illegal)?;
+        set.link.set_up(true);
+        pr_info!(
+            "set {}: partner connected, its copy is {}\n",
+            set.name.as_str(),
+            if matches!(state, Mirror::CatchingUp { trusted: true, .. }) {
+                "complete"
+            } else {
+                "to be brought up to date"
+            }
+        );
+        marks.mark
+    };
+    let session = Arc::new(
+        Session {
+            conn: conn.clone(),
+            dead: AtomicBool::new(false),
+        },
+        GFP_KERNEL,
+    )?;
+    let listener = {
+        let name = set.name;
+        let (set, session) = (set.clone(), session.clone());
+        Thread::spawn(format_args!("rcopy_ack/{}", name.as_str()), move |_| {
+            let end = hear(&set, &session);
+            pr_info!(
+                "set {}: the partner's session ends: {end:?}\n",
+                set.name.as_str()
+            );
+            session.dead.store(true, Ordering::Release);
+            session.conn.shutdown();
+            set.send.signal();
+        })
+    };
+    let result = match &listener {
+        Ok(_) => {
+            let mut sender = Sender::new(set, journal, &session, begin.counter);
+            for (c, t) in sender.cursor.iter_mut().zip(&begin.tails) {
+                *c = t.lane_seq;
+            }
+            sender.run(&begin.seal(crc32c, journal.key), stop)
+        }
+        Err(e) => Err(*e),
+    };
+    conn.shutdown();
+    if let Ok(l) = listener {
+        l.stop();
+    }
+    set.link.set_up(false);
+    match journal.on_mirror(MirrorEvent::Disconnected) {
+        Ok(Mirror::Lost) => {
+            if set.phase() == Phase::Serving {
+                pr_warn!(
+                    "set {}: the partner is lost: writes wait for it\n",
+                    set.name.as_str()
+                );
+            }
+        }
+        Ok(_) => {}
+        Err(e) => return Err(illegal(e)),
+    }
+    set.ship.signal();
+    result
+}
+
+fn illegal(e: partner::Illegal) -> Error {
+    pr_err!("partner link: {:?} cannot happen in {:?}\n", e.1, e.0);
+    EINVAL
+}
+
+struct Sender<'a> {
+    set: &'a Arc<Set>,
+    journal: &'a Journal,
+    session: &'a Session,
+    cursor: [u64; MAX_LANES],
+    mark_sent: u64,
+    last_sent: u64,
+}
+
+impl<'a> Sender<'a> {
+    fn new(
+        set: &'a Arc<Set>,
+        journal: &'a Journal,
+        session: &'a Session,
+        mark_sent: u64,
+    ) -> Sender<'a> {
+        Sender {
+            set,
+            journal,
+            session,
+            cursor: [0; MAX_LANES],
+            mark_sent,
+            last_sent: 0,
+        }
+    }
+
+    fn run(&mut self, begin: &[u8; MARK_BYTES], stop: &StopToken) -> Result {
+        let trusted = matches!(
+            self.journal.mirror(),
+            Mirror::CatchingUp { trusted: true, .. }
+        );
+        self.control(Kind::Begin, trusted, begin)?;
+        loop {
+            if stop.should_stop() || self.set.phase() == Phase::Stopping {
+                return self.control(Kind::Bye, false, &[]);
+            }
+            if !matches!(
+                self.set.phase(),
+                Phase::Waiting | Phase::Replaying | Phase::Serving
+            ) {
+                return Ok(());
+            }
+            if self.session.dead.load(Ordering::Acquire) {
+                return Err(ECONNRESET);
+            }
+            if self.records()? {
+                continue;
+            }
+            self.mark()?;
+            if let Mirror::CatchingUp { alone, .. } = self.journal.mirror() {
+                self.catch_up(alone)?;
+                continue;
+            }
+            let (interval, _) = self.set.settings.heartbeat();
+            let idle = time::now_ns().saturating_sub(self.last_sent);
+            if idle >= interval {
+                self.control(Kind::Ping, false, &[])?;
+                continue;
+            }
+            self.set
+                .send
+                .wait_timeout_ms(((interval - idle) / 1_000_000).max(1));
+        }
+    }
+
+    fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
+        self.last_sent = time::now_ns();
+        frames::send(
+            &self.session.conn,
+            kind,
+            flag,
+            self.journal.reign(),
+            payload,
+        )
+    }
+
+    /// Sends what the lanes have; answers whether there was anything.
+    fn records(&mut self) -> Result<bool> {
+        let mut sent = 0;
+        for locked in self.journal.lanes.iter() {
+            let lane = &locked.lane;
+            let Some(slot) = self.cursor.get_mut(usize::from(lane.index())) else {
+                continue;
+            };
+            let head = lane.head();
+            let stop = head.min(slot.saturating_add(BATCH as u64));
+            while *slot < stop {
+                let at = Position {
+                    lane: lane.index(),
+                    lane_seq: *slot,
+                };
+                // A record that is not retired can't be gone while the session lasts.
+                let record = self.journal.record(at).ok_or(ESTALE)?;
+                send_record(
+                    self.set,
+                    self.journal,
+                    &self.session.conn,
+                    at,
+                    &record,
+                    *slot + 1 < stop,
+                )?;
+                *slot += 1;
+                sent += 1;
+            }
+        }
+        if sent > 0 {
+            self.last_sent = time::now_ns();
+        }
+        Ok(sent > 0)
+    }
+
+    /// Sends the newest mark, once every record in front of its tails was sent.
+    fn mark(&mut self) -> Result {
+        let mark = {
+            let marks = self.journal.marks.lock();
+            if marks.mark.counter <= self.mark_sent {
+                return Ok(());
+            }
+            marks.mark
+        };
+        let sent = (0..mark.lanes).all(|l| {
+            mark.tail(l).lane_seq <= self.cursor.get(usize::from(l)).copied().unwrap_or(0)
+        });
+        if sent {
+            self.control(Kind::Mark, false, &mark.seal(crc32c, self.journal.key))?;
+            self.mark_sent = mark.counter;
+        }
+        Ok(())
+    }
+
+    /// Everything that was there has been sent. Now writes wait for the partner again; what was
+    /// appended in between is sent as well; then the partner may call its copy complete.
+    fn catch_up(&mut self, alone: bool) -> Result {
+        if alone {
+            // Durable before the partner can be complete: otherwise this node could come back and
+            // serve alone while the partner, rightly, takes over.
+            let mut durable = self.set.durable.lock();
+            let mine = durable.ok_or(EINVAL)?;
+            let new = core_crate::format::Super {
+                counter: mine.counter.saturating_add(1),
+                alone: false,
+                unfenced: false,
+                ..mine
+            };
+            self.set.write_super(&mut durable, new)?;
+        }
+        self.journal
+            .on_mirror(MirrorEvent::CaughtUp)
+            .map_err(illegal)?;
+        self.journal.settle_appends();
+        while self.records()? {}
+        self.mark()?;
+        self.control(Kind::Synced, false, &[])
+    }
+}
+
+/// One record: frame, header and data, straight from the log.
+fn send_record(
+    set: &Set,
+    journal: &Journal,
+    conn: &TcpStream,
+    at: Position,
+    record: &core_crate::lane::Record,
+    more: bool,
+) -> Result {
+    const HEADS: usize = FRAME_BYTES + RECORD_HEADER_BYTES;
+    let bytes = record.data_bytes();
+    let frame = Frame {
+        kind: Kind::Record,
+        flag: false,
+        generation: journal.reign(),
+        len: RECORD_HEADER_BYTES as u32 + bytes,
+    };
+    let mut heads = [0u8; HEADS];
+    let (f, h) = heads.split_at_mut(FRAME_BYTES);
+    f.copy_from_slice(&frame.seal(crc32c, &[]));
+    set.log.read(
+        journal.geometry.header_offset(at.lane, at.lane_seq) as usize,
+        h,
+    )?;
+    if bytes == 0 {
+        return conn.send(&[&heads], more);
+    }
+    let span = journal.data(&set.log, at.lane, record.data_pos, bytes)?;
+    conn.send_pmem(&heads, &span, more)
+}
+
+/// The other thread: hears what is durable at the partner until the session ends.
+fn hear(set: &Arc<Set>, session: &Session) -> Result {
+    let journal = set.journal().ok_or(EINVAL)?;
+    let (interval, misses) = set.settings.heartbeat();
+    let mut beat = Heartbeat::new(interval, misses, time::now_ns());
+    let mut body = [0u8; ACK_BYTES];
+    let mut stored = [0u64; MAX_LANES];
+    loop {
+        let dead = &session.dead;
+        let (frame, payload) = frames::recv(&session.conn, &mut body, || {
+            if dead.load(Ordering::Acquire) {
+                Err(ESHUTDOWN)
+            } else if beat.lost(time::now_ns()) {
+                Err(ETIMEDOUT)
+            } else {
+                Ok(())
+            }
+        })?;
+        beat.heard(time::now_ns());
+        set.link.hear();
+        match frame.kind {
+            Kind::Ack => {
+                let ack = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
+                stored = ack.stored;
+                let news = {
+                    let mut marks = journal.marks.lock();
+                    let news = ack.mark > marks.partner_has;
+                    marks.partner_has = marks.partner_has.max(ack.mark);
+                    news
+                };
+                if journal.mirror().acks_count() {
+                    draw_on(set, journal, &stored);
+                }
+                if news {
+                    set.ship.signal();
+                }
+            }
+            Kind::Complete => {
+                journal.on_mirror(MirrorEvent::Completed).map_err(illegal)?;
+                pr_info!(
+                    "set {}: the partner's copy is complete\n",
+                    set.name.as_str()
+                );
+                draw_on(set, journal, &stored);
+                if set.phase() == Phase::Waiting {
+                    set.enter(
+                        Phase::Replaying,
+                        format_args!("the partner has the log as well"),
+                    );
+                }
+            }
+            Kind::Ping => {}
+            _ => return Err(EBADMSG),
+        }
+    }
+}
+
+/// The partner has everything in front of these positions: writes that waited for it go on.
+pub(crate) fn draw_on(set: &Set, journal: &Journal, stored: &[u64; MAX_LANES]) {
+    let mut mirrored = journal.mirrored.lock();
+    for locked in journal.lanes.iter() {
+        let lane = &locked.lane;
+        let i = usize::from(lane.index());
+        let (Some(from), Some(to)) = (mirrored.get_mut(i), stored.get(i)) else {
+            continue;
+        };
+        // What is retired already has nobody waiting.
+        let start = (*from).max(lane.tail());
+        let end = (*to).min(lane.head());
+        for lane_seq in start..end {
+            let Some(slot) = lane.slot(lane_seq) else {
+                continue;
+            };
+            let record = lane.record(lane_seq);
+            slot.reach(stage::MIRRORED);
+            let Some(bio) = slot.host.take() else {
+                continue;
+            };
+            if record.is_some_and(|r| r.op == Op::Cancel) {
+                slot.reach(stage::LOCAL | stage::ACKED);
+                append::cancelled(set, journal, bio);
+            } else {
+                append::write_local(set, journal, bio);
+            }
+        }
+        *from = (*from).max(end);
+    }
+}

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A set: the volumes that share one log and one order of writes, and this node's part in it.
+
+use crate::{
+    journal::{Journal, Region},
+    mirror::Link,
+    report::Counters,
+    worker::{Io, Queues},
+};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core_crate::{
+    format::{Copy_, Key, Mark, Role, SetName, Super},
+    layout::{mark_offset, superblock_offset, Geometry},
+    limits,
+    partner::{Fencing, Mirror},
+    recover,
+    table::{Mode, Table, TableRole},
+    units::Generation,
+};
+use kapi_crate::{
+    blkdev::{BlockDevice, Holder},
+    cpu,
+    event::Event,
+    iopool::IoPool,
+    net::{NetNs, SockAddr},
+    pmem::{crc32c, Pmem},
+    random,
+    range_lock::RangeLock,
+    thread::Thread,
+    time,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{Arc, Mutex, SetOnce},
+};
+
+/// What the driver claims exclusive use of devices with.
+pub(crate) static HOLDER: Holder = Holder::new();
+
+/// What the set does just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum Phase {
+    /// Not all of its volumes are there yet.
+    Assembling,
+    /// This node keeps the mirror; I/O is refused.
+    Standby,
+    /// This node's log says that it owns the set; it waits to hear from its partner whether that is
+    /// still so. I/O waits.
+    Waiting,
+    /// The mirror is being read and the reign begun. I/O is refused until that is done.
+    TakingOver,
+    /// The log is being written to the local unit. I/O waits.
+    Replaying,
+    /// I/O is served.
+    Serving,
+    /// The partner owns the set in a newer reign, or somebody else stopped this node. I/O fails.
+    Fenced,
+    /// The log or the local unit cannot be used. I/O fails.
+    Failed,
+    /// The last volume is going away.
+    Stopping,
+}
+
+impl Phase {
+    fn from_code(code: u32) -> Phase {
+        match code {
+            0 => Phase::Assembling,
+            1 => Phase::Standby,
+            2 => Phase::Waiting,
+            3 => Phase::TakingOver,
+            4 => Phase::Replaying,
+            5 => Phase::Serving,
+            6 => Phase::Fenced,
+            7 => Phase::Failed,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// In words, for status.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Phase::Assembling => "assembling",
+            Phase::Standby => "standby",
+            Phase::Waiting => "waiting-for-partner",
+            Phase::TakingOver => "taking-over",
+            Phase::Replaying => "replaying",
+            Phase::Serving => "serving",
+            Phase::Fenced => "fenced",
+            Phase::Failed => "failed",
+            Phase::Stopping => "stopping",
+        }
+    }
+}
+
+/// One volume of the set.
+pub(crate) struct Member {
+    /// The local device, as the workers use it.
+    pub(crate) local: Arc<BlockDevice>,
+    /// Where to find the remote device again after it went away.
+    pub(crate) remote_path: CString,
+    /// Sectors of the volume.
+    pub(crate) sectors: u64,
+}
+
+/// What can be changed by loading another table.
+pub(crate) struct Settings {
+    /// Acknowledge only when the remote has it.
+    pub(crate) sync: AtomicBool,
+    /// Whether the standby takes over by itself.
+    pub(crate) auto_takeover: AtomicBool,
+    /// Whether somebody else fences.
+    pub(crate) fenced_externally: AtomicBool,
+    /// Milliseconds between pings.
+    pub(crate) ping_ms: AtomicU32,
+    /// Pings that may be missed.
+    pub(crate) ping_misses: AtomicU32,
+}
+
+impl Settings {
+    fn from_table(t: &Table<'_>) -> Settings {
+        Settings {
+            sync: AtomicBool::new(t.mode == Mode::Sync),
+            auto_takeover: AtomicBool::new(t.auto_takeover),
+            fenced_externally: AtomicBool::new(t.fencing == Fencing::External),
+            ping_ms: AtomicU32::new(t.ping_ms),
+            ping_misses: AtomicU32::new(t.ping_misses),
+        }
+    }
+
+    /// Takes over what a newly loaded table says.
+    pub(crate) fn apply(&self, t: &Settings) {
+        self.sync
+            .store(t.sync.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.auto_takeover
+            .store(t.auto_takeover.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.fenced_externally.store(
+            t.fenced_externally.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+        self.ping_ms
+            .store(t.ping_ms.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.ping_misses
+            .store(t.ping_misses.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Those of one table line.
+    pub(crate) fn new(t: &Table<'_>) -> Settings {
+        Settings::from_table(t)
+    }
+
+    /// How the old owner is kept from writing.
+    pub(crate) fn fencing(&self) -> Fencing {
+        if self.fenced_externally.load(Ordering::Relaxed) {
+            Fencing::External
+        } else {
+            Fencing::None
+        }
+    }
+
+    /// Nanoseconds between pings, and how many may be missed.
+    pub(crate) fn heartbeat(&self) -> (u64, u32) {
+        (
+            u64::from(self.ping_ms.load(Ordering::Relaxed)) * 1_000_000,
+            self.ping_misses.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// A set on this node.
+#[pin_data]
+pub(crate) struct Set {
+    pub(crate) name: SetName,
+    pub(crate) ns: NetNs,
+    /// The log region: the log of an owner, the mirror of a standby.
+    pub(crate) log: Pmem,
+    log_dev: u32,
+    log_offset: u64,
+    /// How many volumes there are to be.
+    pub(crate) members_wanted: u16,
+    pub(crate) members: KVec<SetOnce<Member>>,
+    pub(crate) settings: Settings,
+    pub(crate) partner: Option<SockAddr>,
+    pub(crate) listen: Option<SockAddr>,
+    phase: AtomicU32,
+    /// When the phase began, seconds of the wall clock.
+    since: AtomicU64,
+    /// Made when this node's log is taken into use. The second place is for an owner that came back,
+    /// had to stand by, and takes over later.
+    journals: [SetOnce<Journal>; 2],
+    journal_in_use: AtomicUsize,
+    /// Writes of the shipper and of replays.
+    pub(crate) io: IoPool,
+    pub(crate) ranges: RangeLock<Io>,
+    #[pin]
+    pub(crate) queues: Queues,
+    pub(crate) counters: Counters,
+    pub(crate) link: Link,
+    /// Serialises start, takeover and step-down.
+    #[pin]
+    pub(crate) control: Mutex<Control>,
+    /// This node's superblock; `None` while the region is blank.
+    #[pin]
+    pub(crate) durable: Mutex<Option<Super>>,
+    #[pin]
+    threads: Mutex<KVec<Thread>>,
+    /// Wakes the shipper.
+    #[pin]
+    pub(crate) ship: Event,
+    /// Wakes the worker.
+    #[pin]
+    pub(crate) work: Event,
+    /// Wakes the sender.
+    #[pin]
+    pub(crate) send: Event,
+}
+
+/// What start, takeover and step-down share.
+pub(crate) struct Control {
+    /// The set's threads were started.
+    pub(crate) started: bool,
+}
+
+impl Set {
+    /// Opens the log of a table line and reads what this node knows of the set.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, `EUCLEAN` (damaged log), `ENODATA` (blank log), `EMEDIUMTYPE` (another set's log),
+    /// and those of opening devices; `say` was told which and why.
+    pub(crate) fn make(
+        t: &Table<'_>,
+        ns: NetNs,
+        say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+    ) -> Result<Arc<Set>> {
+        let address =
+            |key: &str, text: Option<&str>, say: &mut dyn FnMut(core::fmt::Arguments<'_>)| {
+                text.map(|a| {
+                    SockAddr::parse(a).inspect_err(|_| {
+                        say(format_args!(
+                        "{key} '{a}': <IPv4 address>:<port> or [<IPv6 address>]:<port> is allowed"
+                    ));
+                    })
+                })
+                .transpose()
+            };
+        let partner = address("partner", t.partner, say)?;
+        let listen = address("listen", t.listen, say)?;
+        let log = Pmem::open(t.log, t.log_offset, t.log_size, &HOLDER).map_err(|e| {
+            say(format_args!("log '{}': {e}", t.log));
+            e.to_error()
+        })?;
+        if (log.len() as u64) < limits::MIN_LOG_BYTES {
+            say(format_args!(
+                "log '{}': the region has {} bytes, at least {} are needed",
+                t.log,
+                log.len(),
+                limits::MIN_LOG_BYTES
+            ));
+            return Err(EINVAL);
+        }
+        let mut durable = recover::read_super(&Region(&log), crc32c).map_err(|d| {
+            say(format_args!("log '{}': refused: {d}", t.log));
+            EUCLEAN
+        })?;
+        if let Some(s) = &durable {
+            if s.name != t.set {
+                say(format_args!(
+                    "log '{}': the region belongs to set '{}', not to '{}'",
+                    t.log,
+                    s.name.as_str(),
+                    t.set.as_str()
+                ));
+                return Err(EMEDIUMTYPE);
+            }
+            if s.geometry.bytes() > log.len() as u64 {
+                say(format_args!(
+                    "log '{}': the region has {} bytes, the log in it {}; enlarge log_size",
+                    t.log,
+                    log.len(),
+                    s.geometry.bytes()
+                ));
+                return Err(EINVAL);
+            }
+        } else if t.role == TableRole::Initiator {
+            durable = Some(format(t, &log, say)?);
+        }
+        let mut members = KVec::with_capacity(usize::from(t.members), GFP_KERNEL)?;
+        for _ in 0..t.members {
+            members.push(SetOnce::new(), GFP_KERNEL)?;
+        }
+        let ranges = RangeLock::new(1024)?;
+        let io = IoPool::new()?;
+        let link = Link::new()?;
+        Arc::pin_init(
+            try_pin_init!(Set {
+                name: t.set,
+                ns,
+                log_dev: log.device().dev_t(),
+                log_offset: t.log_offset,
+                log,
+                members_wanted: t.members,
+                members,
+                settings: Settings::new(t),
+                partner,
+                listen,
+                phase: AtomicU32::new(Phase::Assembling as u32),
+                since: AtomicU64::new(time::wall_clock_secs()),
+                journals: [SetOnce::new(), SetOnce::new()],
+                journal_in_use: AtomicUsize::new(0),
+                io,
+                ranges,
+                queues <- Queues::new(),
+                counters: Counters::new(),
+                link,
+                control <- new_mutex!(Control { started: false }),
+                durable <- new_mutex!(durable),
+                threads <- new_mutex!(KVec::new()),
+                ship <- Event::new(c"rcopy ship", kernel::static_lock_class!()),
+                work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
+                send <- Event::new(c"rcopy send", kernel::static_lock_class!()),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Whether it is the set of that name in that namespace.
+    pub(crate) fn is(&self, ns: &NetNs, name: &str) -> bool {
+        self.ns == *ns && self.name.as_str() == name
+    }
+
+    /// Whether both sets claim the same bytes.
+    pub(crate) fn log_overlaps(&self, other: &Set) -> bool {
+        self.log_dev == other.log_dev
+            && self.log_offset < other.log_offset.saturating_add(other.log.len() as u64)
+            && other.log_offset < self.log_offset.saturating_add(self.log.len() as u64)
+    }
+
+    /// Whether a further table line may join the set as it is.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when it says something else of the set than the set's first line did.
+    pub(crate) fn check_joins(
+        &self,
+        t: &Table<'_>,
+        say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+    ) -> Result {
+        let same_addr = |mine: &Option<SockAddr>, theirs: Option<&str>| {
+            *mine == theirs.and_then(|a| SockAddr::parse(a).ok())
+        };
+        let what = if t.members != self.members_wanted {
+            "members"
+        } else if t.log_offset != self.log_offset {
+            "log_offset"
+        } else if !same_addr(&self.partner, t.partner) {
+            "partner"
+        } else if !same_addr(&self.listen, t.listen) {
+            "listen"
+        } else {
+            return Ok(());
+        };
+        say(format_args!(
+            "{what}: the set '{}' is in use with another value; remove its volumes first",
+            self.name.as_str()
+        ));
+        Err(EINVAL)
+    }
+
+    /// What the set does just now.
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        Phase::from_code(self.phase.load(Ordering::Acquire))
+    }
+
+    /// Since when, in seconds of the wall clock.
+    pub(crate) fn since(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
+    }
+
+    /// Enters a phase and says so. From `Fenced`, `Failed` and `Stopping` only `Stopping` follows.
+    pub(crate) fn enter(&self, to: Phase, why: core::fmt::Arguments<'_>) {
+        let mut from = self.phase.load(Ordering::Acquire);
+        loop {
+            let stuck = matches!(
+                Phase::from_code(from),
+                Phase::Fenced | Phase::Failed | Phase::Stopping
+            );
+            if stuck && to != Phase::Stopping {
+                return;
+            }
+            match self
+                .phase
+                .compare_exchange(from, to as u32, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => break,
+                Err(now) => from = now,
+            }
+        }
+        self.since.store(time::wall_clock_secs(), Ordering::Relaxed);
+        pr_info!(
+            "set {}: {} -> {}: {}\n",
+            self.name.as_str(),
+            Phase::from_code(from).as_str(),
+            to.as_str(),
+            why
+        );
+        self.work.signal();
+        self.ship.signal();
+        self.send.signal();
+    }
+
+    /// The key of the set's checksums.
+    pub(crate) fn key(uuid: &[u8; 16]) -> Key {
+        Key::new(crc32c, uuid)
+    }
+
+    /// Makes a superblock durable: the slot that is not in use, then a fence.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` when the log cannot be written; the old superblock is still valid then.
+    pub(crate) fn write_super(&self, durable: &mut Option<Super>, new: Super) -> Result {
+        let slot = usize::from(new.counter % 2 == 1);
+        self.log
+            .write(superblock_offset(slot) as usize, &new.seal(crc32c))?;
+        self.log.fence();
+        *durable = Some(new);
+        Ok(())
+    }
+
+    /// Makes a mark durable.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` when the log cannot be written; the old mark is still valid then.
+    pub(crate) fn write_mark(&self, key: Key, mark: &Mark) -> Result {
+        let slot = usize::from(mark.counter % 2 == 1);
+        self.log
+            .write(mark_offset(slot) as usize, &mark.seal(crc32c, key))?;
+        self.log.fence();
+        Ok(())
+    }
+
+    /// The generation that this node knows of.
+    pub(crate) fn generation(&self) -> Generation {
+        self.durable
+            .lock()
+            .as_ref()
+            .map_or(Generation(0), |s| s.generation)
+    }
+
+    /// The state of the partner's copy, `None` unless this node is an owner.
+    pub(crate) fn mirror(&self) -> Option<Mirror> {
+        self.journal().map(Journal::mirror)
+    }
+
+    /// The log at work, once this node owns the set (or waits to hear whether it does).
+    #[inline]
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journals
+            .get(self.journal_in_use.load(Ordering::Acquire))?
+            .as_ref()
+    }
+
+    /// Takes a log into use; once in a place.
+    pub(crate) fn install(&self, journal: Journal) {
+        if let Some(place) = self
+            .journals
+            .get(self.journal_in_use.load(Ordering::Acquire))
+        {
+            place.populate(journal);
+        }
+    }
+
+    /// The log of this node is outdated.
+    pub(crate) fn forget_journal(&self) {
+        self.journal_in_use.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Keeps a thread to be joined by [`Set::stop`].
+    pub(crate) fn keep(&self, thread: Thread) -> Result {
+        self.threads.lock().push(thread, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// Ends the set. No bio of a host is left by then (device-mapper drained the volumes).
+    ///
+    /// 1. `Stopping` makes every loop end and keeps new sessions and takeovers from beginning.
+    /// 2. Connections are shut down, which wakes whoever waits for the network.
+    /// 3. Threads are joined in the order in which they were started; each ends by itself. The
+    ///    shipper waits for what it has at the remote device, because that I/O reads the log.
+    /// 4. Whoever drops the last reference closes the devices.
+    pub(crate) fn stop(&self) {
+        self.enter(Phase::Stopping, format_args!("its last volume was removed"));
+        self.link.hang_up();
+        let threads = core::mem::take(&mut *self.threads.lock());
+        for t in threads {
+            t.stop();
+        }
+        self.queues.fail_all();
+    }
+}
+
+/// Writes a new, empty log: first the mark, then the superblock that makes it valid.
+fn format(
+    t: &Table<'_>,
+    log: &Pmem,
+    say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+) -> Result<Super> {
+    if !t.create {
+        say(format_args!(
+            "log '{}' is blank: either it is the wrong device, or its content is lost, or the set is \
+             new; for a new set, whose local and remote device hold the same bytes, add 'create in_step'",
+            t.log
+        ));
+        return Err(ENODATA);
+    }
+    let lanes = if t.lanes != 0 {
+        t.lanes
+    } else {
+        // One for each CPU, but none of less than 4 MiB.
+        let by_cpu = cpu::online_cpus().min(limits::MAX_LANES as u32) as u16;
+        let by_size = u16::try_from((log.len() as u64) >> 22).unwrap_or(u16::MAX);
+        by_cpu.min(by_size).max(1)
+    };
+    let geometry = Geometry::plan(log.len() as u64, lanes, t.records).map_err(|e| {
+        say(format_args!("log '{}': {e}", t.log));
+        EINVAL
+    })?;
+    let new = Super {
+        counter: 1,
+        uuid: random::new_uuid(),
+        name: t.set,
+        generation: Generation(0),
+        role: Role::Owner,
+        copy: Copy_::Complete,
+        alone: false,
+        unfenced: false,
+        geometry,
+    };
+    let mark = Mark::first(Generation(0), geometry.lanes());
+    log.zero(0, 4 * core_crate::layout::SLOT_BYTES as usize)?;
+    log.write(
+        mark_offset(1) as usize,
+        &mark.seal(crc32c, Set::key(&new.uuid)),
+    )?;
+    log.fence();
+    log.write(superblock_offset(1) as usize, &new.seal(crc32c))?;
+    log.fence();
+    Ok(new)
+}
+
+/// Settings as words, for the table line.
+pub(crate) fn mode_word(sync: bool) -> &'static str {
+    if sync {
+        "sync"
+    } else {
+        "async"
+    }
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The thread that copies the log to the remote, in order, and cuts the log off behind it.
+
+use crate::{
+    append,
+    journal::Journal,
+    recovery::{flush_locals, from_tails},
+    set::{Phase, Set},
+};
+use core::sync::atomic::Ordering;
+use core_crate::{
+    format::Mark,
+    lane::stage,
+    limits::SHIP_WINDOW,
+    merge::{Lanes, Merge},
+    retire::{AckTracker, Retirer},
+    ship::{Ship, Shipper, Token},
+    units::{Op, Seq},
+};
+use kapi_crate::{
+    blkdev::BlockDevice, iopool::IoDone, irqlock::IrqLock, ratelimited, thread::StopToken, time,
+};
+use kernel::{new_spinlock_irq, prelude::*, sync::Arc};
+
+/// Answers of the remote device that the shipper has not looked at yet.
+#[pin_data]
+pub(crate) struct Answers {
+    set: Arc<Set>,
+    #[pin]
+    list: IrqLock<AnswerList>,
+}
+
+struct AnswerList {
+    len: usize,
+    items: [(u64, Option<Error>); SHIP_WINDOW],
+}
+
+impl IoDone for Answers {
+    fn done(&self, token: u64, result: Result) {
+        let mut l = self.list.lock();
+        let at = l.len;
+        // No more than SHIP_WINDOW writes are in flight, and each answers once.
+        if let Some(i) = l.items.get_mut(at) {
+            *i = (token, result.err());
+            l.len += 1;
+        }
+        drop(l);
+        self.set.ship.signal();
+    }
+}
+
+/// The shipper's thread.
+pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
+    let mut work: Option<Work<'_>> = None;
+    let mut pause = 1000;
+    while !stop.should_stop() {
+        set.ship.wait_timeout_ms(pause);
+        pause = 1000;
+        if set.phase() != Phase::Serving {
+            continue;
+        }
+        if work.is_none() {
+            match set.journal().map(|j| Work::new(set, j)) {
+                Some(Ok(w)) => work = Some(w),
+                Some(Err(e)) => pr_err!("set {}: cannot ship: {e:?}\n", set.name.as_str()),
+                None => {}
+            }
+        }
+        if let Some(w) = work.as_mut() {
+            pause = w.step();
+        }
+    }
+    if let Some(w) = work.as_mut() {
+        // What is at the remote device reads the log: it has to come back first.
+        while w.shipper.in_flight() > 0 {
+            w.collect();
+            if w.shipper.in_flight() > 0 {
+                time::msleep(1);
+            }
+        }
+    }
+}
+
+struct Work<'a> {
+    set: &'a Arc<Set>,
+    journal: &'a Journal,
+    answers: Arc<Answers>,
+    shipper: Shipper,
+    /// Follows `Shipper::durable` and tells the slots.
+    remote: Merge,
+    acks: AckTracker,
+    retirer: Retirer,
+    devices: KVec<Option<Arc<BlockDevice>>>,
+    /// The remote failed; not again before this time.
+    retry_at: u64,
+    backoff_ms: u64,
+    lost: bool,
+    /// Since when nothing had to be shipped.
+    idle_since: u64,
+}
+
+impl<'a> Work<'a> {
+    fn new(set: &'a Arc<Set>, journal: &'a Journal) -> Result<Work<'a>> {
+        let mark = journal.marks.lock().mark;
+        let mut devices = KVec::new();
+        for _ in 0..set.members.len() {
+            devices.push(None, GFP_KERNEL)?;
+        }
+        // What the mark says is at the remote is not shipped again: see core's ship.rs.
+        let mut merge = from_tails(journal, &mark);
+        while let Some((seq, at)) = merge.peek(journal) {
+            if seq > mark.shipped {
+                break;
+            }
+            merge.advance(at);
+        }
+        Ok(Work {
+            set,
+            journal,
+            answers: Arc::pin_init(
+                pin_init!(Answers {
+                    set: set.clone(),
+                    list <- new_spinlock_irq!(AnswerList { len: 0, items: [(0, None); SHIP_WINDOW] }),
+                }),
+                GFP_KERNEL,
+            )?,
+            shipper: Shipper::new(merge, mark.shipped),
+            remote: from_tails(journal, &mark),
+            acks: AckTracker::new(from_tails(journal, &mark)),
+            retirer: Retirer::new(from_tails(journal, &mark), &mark),
+            devices,
+            retry_at: 0,
+            backoff_ms: 0,
+            lost: false,
+            idle_since: 0,
+        })
+    }
+
+    /// Does what can be done; answers after how many milliseconds to look again without a signal.
+    fn step(&mut self) -> u64 {
+        loop {
+            self.collect();
+            let now = time::now_ns();
+            let waiting = now < self.retry_at;
+            if !waiting {
+                self.issue();
+            }
+            if !waiting && self.shipper.begin_flush() {
+                let result = self.flush();
+                self.shipper.flushed(result.is_ok());
+                if let Err(e) = result {
+                    self.remote_failed(e);
+                }
+            }
+            self.tell_slots();
+            self.journal
+                .order
+                .acknowledged_all(self.acks.advance(self.journal));
+            if !self.cut() {
+                break;
+            }
+        }
+        let now = time::now_ns();
+        if now < self.retry_at {
+            (self.retry_at - now).div_ceil(1_000_000)
+        } else if self.journal.used().0 > 0 {
+            // Something is left to retire once the set is idle.
+            20
+        } else {
+            1000
+        }
+    }
+
+    fn collect(&mut self) {
+        let (len, items) = {
+            let mut l = self.answers.list.lock();
+            let got = (l.len, l.items);
+            l.len = 0;
+            got
+        };
+        for (token, error) in items.iter().take(len) {
+            self.shipper.completed(Token(*token), error.is_none());
+            match error {
+                Some(e) => self.remote_failed(*e),
+                None => self.remote_works(),
+            }
+        }
+    }
+
+    fn remote_failed(&mut self, e: Error) {
+        if !self.lost {
+            self.lost = true;
+            pr_warn!(
+                "set {}: the remote fails ({e:?}) behind sequence {}: writes go on until the log is full\n",
+                self.set.name.as_str(),
+                self.shipper.confirmed().0
+            );
+        }
+        self.set.counters.remote_lost(true);
+        self.backoff_ms = (self.backoff_ms * 2).clamp(100, 5000);
+        self.retry_at = time::now_ns() + self.backoff_ms * 1_000_000;
+    }
+
+    fn remote_works(&mut self) {
+        if self.lost && !self.shipper.has_failed() {
+            self.lost = false;
+            self.set.counters.remote_lost(false);
+            pr_info!("set {}: the remote is back\n", self.set.name.as_str());
+        }
+        self.backoff_ms = 0;
+    }
+
+    /// The remote device of a volume; opened (again) when needed. A device that failed is closed
+    /// once nothing is in flight: it may come back as another one under the same path.
+    fn device(&mut self, member: u16) -> Result<Arc<BlockDevice>> {
+        let i = usize::from(member);
+        let path = &self
+            .set
+            .members
+            .get(i)
+            .and_then(|m| m.as_ref())
+            .ok_or(ENODEV)?
+            .remote_path;
+        let sectors = self
+            .set
+            .members
+            .get(i)
+            .and_then(|m| m.as_ref())
+            .map_or(0, |m| m.sectors);
+        // The one in flight is the record that is to be written now.
+        if self.lost && self.shipper.in_flight() <= 1 {
+            if let Some(d) = self.devices.get_mut(i) {
+                self.set.io.drain();
+                *d = None;
+            }
+        }
+        if let Some(Some(d)) = self.devices.get(i) {
+            return Ok(d.clone());
+        }
+        let path = path.to_str().map_err(|_| EINVAL)?;
+        let d = BlockDevice::open(path, Some(&crate::set::HOLDER), true)?;
+        if d.sectors() < sectors || d.dma_alignment_mask() > 511 {
+            ratelimited!(
+                pr_err,
+                "set {}: remote {path} has {} sectors and needs memory aligned to {} bytes; {sectors} \
+                 sectors and at most 512 bytes are needed\n",
+                self.set.name.as_str(),
+                d.sectors(),
+                u64::from(d.dma_alignment_mask()) + 1
+            );
+            return Err(EINVAL);
+        }
+        let d = Arc::new(d, GFP_KERNEL)?;
+        if let Some(slot) = self.devices.get_mut(i) {
+            *slot = Some(d.clone());
+        }
+        // What an earlier device had in its cache may be gone.
+        self.shipper.reconnect();
+        Ok(d)
+    }
+
+    fn issue(&mut self) {
+        while time::now_ns() >= self.retry_at {
+            let Ok(ship) = self.shipper.next(self.journal) else {
+                return;
+            };
+            if let Err(e) = self.ship(&ship) {
+                self.shipper.completed(ship.token, false);
+                self.remote_failed(e);
+            }
+        }
+    }
+
+    fn ship(&mut self, ship: &Ship) -> Result {
+        let extent = ship.record.extent;
+        let device = self.device(extent.member)?;
+        if ship.record.op == Op::Zero {
+            device.zeroout(extent.sector, u64::from(extent.sectors))?;
+            self.shipper.completed(ship.token, true);
+            self.remote_works();
+            return Ok(());
+        }
+        let bytes = ship.record.data_bytes();
+        let span = self
+            .journal
+            .data(&self.set.log, ship.at.lane, ship.record.data_pos, bytes)?;
+        self.set.counters.shipped.fetch_add(1, Ordering::Relaxed);
+        self.set.io.write(
+            &device,
+            extent.sector,
+            &span,
+            false,
+            ship.token.0,
+            &self.answers,
+        );
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result {
+        for d in self.devices.iter().flatten() {
+            if d.has_volatile_cache() {
+                d.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything up to `durable` is at the remote: the slots learn it, and in synchronous mode the
+    /// host does.
+    fn tell_slots(&mut self) {
+        let durable = self.shipper.durable();
+        while self.remote.next() <= durable {
+            let Some((seq, at)) = self.remote.peek(self.journal) else {
+                break;
+            };
+            if seq > durable {
+                break;
+            }
+            if let Some(slot) = self.journal.slot(at) {
+                slot.reach(stage::REMOTE);
+                if let Some(bio) = slot.host.take() {
+                    let bio = append::acknowledge(self.set, self.journal, slot, bio);
+                    bio.complete(kapi_crate::bio::BlkStatus::OK);
+                }
+            }
+            self.remote.advance(at);
+        }
+        self.journal
+            .durable_remote
+            .store(durable.0, Ordering::Relaxed);
+    }
+
+    /// Draws on the mark that is under way, or makes a new one. Answers whether more can be done now.
+    fn cut(&mut self) -> bool {
+        if let Some(mark) = self.journal.confirm_mark() {
+            self.shipper.confirm(mark.shipped);
+            self.set.space_freed();
+            return true;
+        }
+        let (mark, confirmed) = {
+            let marks = self.journal.marks.lock();
+            (marks.mark, marks.confirmed)
+        };
+        if !confirmed {
+            return false;
+        }
+        let shipped = self.shipper.durable();
+        let low = self.retirer.advance(self.journal).min(shipped);
+        let retire = low > mark.retired && self.time_to_retire(shipped);
+        if !retire && shipped == mark.shipped {
+            return false;
+        }
+        let new = Mark {
+            counter: mark.counter.saturating_add(1),
+            shipped,
+            acked: self.journal.order.acked().max(mark.acked),
+            ..mark
+        };
+        match self.retired(new, retire.then_some(low)) {
+            Ok(new) => self.journal.put_mark(self.set, new).is_ok(),
+            Err(e) => {
+                ratelimited!(
+                    pr_warn,
+                    "set {}: nothing can be retired, a local device does not flush: {e:?}\n",
+                    self.set.name.as_str()
+                );
+                false
+            }
+        }
+    }
+
+    /// Retiring costs a flush of the local device: worth it when space is wanted, or nothing else is.
+    fn time_to_retire(&mut self, shipped: Seq) -> bool {
+        let (records, bytes) = self.journal.used();
+        let lanes = u64::from(self.journal.lanes());
+        let tight = records * 4 > lanes * u64::from(self.journal.geometry.lane_records())
+            || bytes * 4 > lanes * self.journal.geometry.lane_data();
+        if tight || self.set.waits_for_space() {
+            return true;
+        }
+        let now = time::now_ns();
+        if shipped < self.journal.order.last() {
+            self.idle_since = now;
+            return false;
+        }
+        now.saturating_sub(self.idle_since) > 10_000_000
+    }
+
+    /// Adds the low-water sequence to a mark, after the local devices were flushed: what retires was
+    /// written there, but a volatile cache may still have it (rule 3).
+    fn retired(&self, mut mark: Mark, low: Option<Seq>) -> Result<Mark> {
+        let Some(low) = low else { return Ok(mark) };
+        flush_locals(self.set)?;
+        mark.retired = low;
+        for lane in 0..mark.lanes {
+            if let Some(t) = mark.tails.get_mut(usize::from(lane)) {
+                *t = self.retirer.tail(lane, t.floor);
+            }
+        }
+        Ok(mark)
+    }
+}

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device-mapper target: one volume.
+
+use crate::{
+    append, recovery, registry, report,
+    set::{Member, Phase, Set, Settings},
+    worker::Io,
+};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use core_crate::{limits, partner::Asked, table::Table};
+use kapi_crate::{
+    bio::{BlkStatus, HostBio, Op},
+    blkdev::BlockDevice,
+    dm::{CtrContext, DmDev, EndIo, Map, QueueLimits, StatusKind, Target, TargetHandle},
+    ratelimited,
+};
+use kernel::{prelude::*, str::CString, sync::Arc};
+
+/// One volume: an instance of the target.
+pub(crate) struct Volume {
+    pub(crate) set: Arc<Set>,
+    member: u16,
+    dev: DmDev,
+    local: BlockDevice,
+    settings: Settings,
+    handle: TargetHandle,
+    /// The table line's words, for `dmsetup table`.
+    pub(crate) words: CString,
+    resumed: AtomicBool,
+}
+
+impl Target for Volume {
+    const NAME: &'static CStr = c"remote-copy";
+    const VERSION: [u32; 3] = [0, 1, 0];
+    const SINGLETON: bool = true;
+    type Io = Io;
+
+    fn ctr(ctx: &mut CtrContext<'_>, args: &[&str]) -> Result<Arc<Self>> {
+        let table = match Table::parse(args) {
+            Ok(t) => t,
+            Err(e) => {
+                ctx.set_error(format_args!("{e}"));
+                return Err(EINVAL);
+            }
+        };
+        if ctx.begin() != 0 {
+            ctx.set_error(format_args!(
+                "the target must start at sector 0 of its device, not {}",
+                ctx.begin()
+            ));
+            return Err(EINVAL);
+        }
+        let dev = ctx.get_device(table.local).inspect_err(|e| {
+            ctx.set_error(format_args!(
+                "local device '{}': cannot be opened: {e:?}",
+                table.local
+            ));
+        })?;
+        let local = BlockDevice::from_dm(&dev)?;
+        let sectors = ctx.len_sectors();
+        check_local(ctx, &local, table.local, sectors)?;
+        ctx.set_max_io_len(u64::from(limits::MAX_RECORD_SECTORS))?;
+        ctx.set_num_flush_bios(1);
+        ctx.set_flush_supported();
+        ctx.set_discards();
+        ctx.set_write_zeroes();
+        let handle = ctx.handle()?;
+        let words = words(args)?;
+        let mut say = |what: fmt::Arguments<'_>| ctx.set_error(what);
+        let set = registry::join(&table, &mut say, |ns, say| Set::make(&table, ns, say))?;
+        let joined = add_member(&set, &table, &dev, sectors, &mut say);
+        let volume = joined.and_then(|()| {
+            Ok(Arc::new(
+                Volume {
+                    set: set.clone(),
+                    member: table.member,
+                    dev,
+                    local,
+                    settings: Settings::new(&table),
+                    handle,
+                    words,
+                    resumed: AtomicBool::new(false),
+                },
+                GFP_KERNEL,
+            )?)
+        });
+        if volume.is_err() {
+            registry::leave(&set);
+        }
+        volume
+    }
+
+    /// 1. device-mapper has drained the volume: no bio of it is in a queue or a slot.
+    /// 2. The set loses a user; with the last one its threads end (see [`Set::stop`]).
+    /// 3. The volume's references to the set and its devices are dropped, and with the last volume
+    ///    the set: log, connections and remote devices are closed.
+    fn dtr(this: Arc<Self>) {
+        registry::leave(&this.set);
+    }
+
+    fn map(this: &Arc<Self>, bio: HostBio<Io>) -> Map<Io> {
+        match this.set.phase() {
+            Phase::Serving => this.serve(bio),
+            Phase::Assembling | Phase::Waiting | Phase::Replaying => {
+                let mut bio = bio;
+                bio.io_mut().member = this.member;
+                this.set.hold(bio);
+                Map::Submitted
+            }
+            _ => this.refuse(bio),
+        }
+    }
+
+    fn end_io(this: &Arc<Self>, mut bio: HostBio<Io>, status: BlkStatus) -> EndIo<Io> {
+        if bio.io().seq.0 == 0 {
+            return EndIo::Done(bio, status);
+        }
+        if !status.is_ok() {
+            bio.io_mut().failed = Some(status);
+            this.set.failed_locally(bio);
+            return EndIo::Held;
+        }
+        match append::local_done(&this.set, bio) {
+            Some(bio) => EndIo::Done(bio, BlkStatus::OK),
+            None => EndIo::Held,
+        }
+    }
+
+    fn presuspend(&self) {
+        if self.handle.noflush_suspending() {
+            self.set.requeue_waiting();
+        }
+    }
+
+    fn preresume(&self) -> Result {
+        self.set.settings.apply(&self.settings);
+        self.resumed.store(true, Ordering::Relaxed);
+        let name = self.set.name;
+        recovery::start(&self.set, &mut |what| {
+            pr_err!("set {}: {what}\n", name.as_str())
+        })
+    }
+
+    fn status(&self, kind: StatusKind, out: &mut dyn fmt::Write) {
+        // A full buffer ends the text; device-mapper asks again with a larger one.
+        let _ = match kind {
+            StatusKind::Info => report::status(self, out),
+            StatusKind::Table => report::table(self, out),
+            StatusKind::Ima => write!(
+                out,
+                "target_name=remote-copy,set={},member={};",
+                self.set.name.as_str(),
+                self.member
+            ),
+        };
+    }
+
+    fn message(&self, args: &[&str], out: &mut dyn fmt::Write) -> Result<bool> {
+        let name = self.set.name;
+        let mut say = |what: fmt::Arguments<'_>| pr_err!("set {}: {what}\n", name.as_str());
+        match args {
+            ["takeover"] => recovery::takeover(&self.set, Asked::Message, &mut say).map(|()| false),
+            ["takeover", "force"] => {
+                recovery::takeover(&self.set, Asked::Force, &mut say).map(|()| false)
+            }
+            ["detach", "force"] => recovery::detach(&self.set, &mut say).map(|()| false),
+            ["stats"] => {
+                report::status(self, out).map_err(|_| ENOSPC)?;
+                Ok(true)
+            }
+            _ => {
+                say(format_args!(
+                    "unknown message '{}'; there are: stats, takeover, takeover force, detach force",
+                    args.first().copied().unwrap_or("")
+                ));
+                Err(EINVAL)
+            }
+        }
+    }
+
+    fn devices(&self) -> &DmDev {
+        &self.dev
+    }
+
+    fn io_hints(&self, limits: &mut QueueLimits<'_>) {
+        // Pages must not change between the log's copy and the end of the write; and zeroes are
+        // written by hand where a device can't do better, so these are always there.
+        limits.set_stable_writes();
+        limits.set_max_hw_discard_sectors(limits::CHUNK_SECTORS);
+        limits.set_discard_granularity(limits.logical_block_size());
+        limits.set_max_write_zeroes_sectors(limits::CHUNK_SECTORS);
+    }
+}
+
+impl Volume {
+    #[inline]
+    fn serve(&self, mut bio: HostBio<Io>) -> Map<Io> {
+        let sector = bio.sector();
+        match bio.op() {
+            Op::Read => {
+                bio.remap(&self.local, sector);
+                Map::Remapped(bio)
+            }
+            // Whatever was acknowledged is durable in the log, here and at the partner, until it is
+            // durable where it belongs. So there is nothing to flush.
+            Op::Flush => {
+                bio.complete(BlkStatus::OK);
+                Map::Submitted
+            }
+            Op::Write | Op::Discard | Op::WriteZeroes => self.write(bio),
+            _ => {
+                bio.complete(BlkStatus::NOTSUPP);
+                Map::Submitted
+            }
+        }
+    }
+
+    #[inline]
+    fn write(&self, mut bio: HostBio<Io>) -> Map<Io> {
+        let set = &self.set;
+        let Some(journal) = set.journal() else {
+            return self.refuse(bio);
+        };
+        set.counters.writes.fetch_add(1, Ordering::Relaxed);
+        let io = bio.io_mut();
+        io.member = self.member;
+        io.locked = true;
+        // A write that overlaps one which has not been acknowledged waits for it: local order is
+        // then the order of sequences (rule 3).
+        let Ok(bio) = set.ranges.lock(self.member, bio) else {
+            return Map::Submitted;
+        };
+        match append::map(set, journal, bio) {
+            Some(mut bio) if bio.op() == Op::Write => {
+                match append::prepare_local(set, journal, &self.local, &mut bio) {
+                    Ok(()) => Map::Remapped(bio),
+                    Err(_) => {
+                        append::unlock(set, &mut bio);
+                        bio.complete(BlkStatus::IOERR);
+                        Map::Submitted
+                    }
+                }
+            }
+            Some(bio) => {
+                set.zero_locally(bio);
+                Map::Submitted
+            }
+            None => Map::Submitted,
+        }
+    }
+
+    fn refuse(&self, bio: HostBio<Io>) -> Map<Io> {
+        ratelimited!(
+            pr_warn,
+            "set {}: I/O refused: {}\n",
+            self.set.name.as_str(),
+            report::refusal(&self.set)
+        );
+        bio.complete(BlkStatus::IOERR);
+        Map::Submitted
+    }
+}
+
+/// A bio that came before the set served goes its way. Worker context.
+pub(crate) fn resume_held(set: &Arc<Set>, mut bio: HostBio<Io>) {
+    let member = set
+        .members
+        .get(usize::from(bio.io().member))
+        .and_then(|m| m.as_ref());
+    let Some(member) = member else {
+        return bio.complete(BlkStatus::IOERR);
+    };
+    let sector = bio.sector();
+    match bio.op() {
+        Op::Read => {
+            bio.remap(&member.local, sector);
+            bio.submit();
+        }
+        Op::Flush => bio.complete(BlkStatus::OK),
+        Op::Write | Op::Discard | Op::WriteZeroes => {
+            let number = bio.io().member;
+            bio.io_mut().locked = true;
+            set.counters.writes.fetch_add(1, Ordering::Relaxed);
+            if let Ok(bio) = set.ranges.lock(number, bio) {
+                append::start(set, bio);
+            }
+        }
+        _ => bio.complete(BlkStatus::NOTSUPP),
+    }
+}
+
+fn words(args: &[&str]) -> Result<CString> {
+    let mut all = KVec::new();
+    for (i, a) in args.iter().enumerate() {
+        if i > 0 {
+            all.push(b' ', GFP_KERNEL)?;
+        }
+        all.extend_from_slice(a.as_bytes(), GFP_KERNEL)?;
+    }
+    let text = core::str::from_utf8(&all).map_err(|_| EINVAL)?;
+    CString::try_from_fmt(fmt!("{text}"))
+}
+
+fn check_local(ctx: &mut CtrContext<'_>, local: &BlockDevice, path: &str, sectors: u64) -> Result {
+    if local.sectors() < sectors {
+        ctx.set_error(format_args!(
+            "local device '{path}' has {} sectors, the table line says {sectors}",
+            local.sectors()
+        ));
+        return Err(EINVAL);
+    }
+    if local.dma_alignment_mask() > 511 {
+        ctx.set_error(format_args!(
+            "local device '{path}' needs memory aligned to {} bytes; at most 512 can be had",
+            u64::from(local.dma_alignment_mask()) + 1
+        ));
+        return Err(EINVAL);
+    }
+    if local.is_zoned() {
+        ctx.set_error(format_args!(
+            "local device '{path}' is zoned: not supported"
+        ));
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+fn add_member(
+    set: &Set,
+    table: &Table<'_>,
+    dev: &DmDev,
+    sectors: u64,
+    say: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result {
+    let slot = set.members.get(usize::from(table.member)).ok_or(EINVAL)?;
+    let local = BlockDevice::from_dm(dev)?;
+    if let Some(known) = slot.as_ref() {
+        // Another table for a volume that is there already.
+        let what = if known.local.dev_t() != local.dev_t() {
+            "local device"
+        } else if known.remote_path.to_str().ok() != Some(table.remote) {
+            "remote"
+        } else if known.sectors != sectors {
+            "length"
+        } else {
+            return Ok(());
+        };
+        say(format_args!(
+            "{what}: member {} of set '{}' is in use with another value; remove it first",
+            table.member,
+            set.name.as_str()
+        ));
+        return Err(EINVAL);
+    }
+    let member = Member {
+        local: Arc::new(local, GFP_KERNEL)?,
+        remote_path: CString::try_from_fmt(fmt!("{}", table.remote))?,
+        sectors,
+    };
+    slot.populate(member);
+    Ok(())
+}

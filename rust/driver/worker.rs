@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bios that cannot go on where they are, and the thread that takes them further: I/O that waits for
+//! the set to serve, writes that wait for space in the log or for an overlapping one, zeroes (which
+//! may need writing by hand), and writes that failed locally.
+
+use crate::{
+    append,
+    set::{Phase, Set},
+};
+use core_crate::units::Seq;
+use kapi_crate::{
+    bio::{BioQueue, BlkStatus, HostBio},
+    irqlock::IrqLock,
+    thread::StopToken,
+};
+use kernel::{new_spinlock_irq, prelude::*, sync::Arc};
+
+/// What the driver keeps in each bio.
+#[derive(Default)]
+pub(crate) struct Io {
+    /// Which volume of the set.
+    pub(crate) member: u16,
+    /// The lane of its record.
+    pub(crate) lane: u16,
+    /// 1: the range lock is held for it.
+    pub(crate) locked: bool,
+    /// The local device's error, once it failed.
+    pub(crate) failed: Option<BlkStatus>,
+    /// The position of its record in the lane.
+    pub(crate) lane_seq: u64,
+    /// The sequence of its record; [`Seq::ZERO`] before it has one.
+    pub(crate) seq: Seq,
+    /// Where its data stands in the lane.
+    pub(crate) data_pos: u64,
+}
+
+/// What waits for the worker. Each lock is a leaf.
+#[pin_data]
+pub(crate) struct Queues {
+    /// Arrived while the set did not serve yet.
+    #[pin]
+    held: IrqLock<BioQueue<Io>>,
+    /// Hold their range and wait for space in the log.
+    #[pin]
+    full: IrqLock<BioQueue<Io>>,
+    /// Were granted their range just now.
+    #[pin]
+    ready: IrqLock<BioQueue<Io>>,
+    /// Zeroes to be written locally.
+    #[pin]
+    zero: IrqLock<BioQueue<Io>>,
+    /// Failed locally; the log has to say so before the host is told.
+    #[pin]
+    failed: IrqLock<BioQueue<Io>>,
+}
+
+impl Queues {
+    pub(crate) fn new() -> impl PinInit<Queues> {
+        pin_init!(Queues {
+            held <- new_spinlock_irq!(BioQueue::new()),
+            full <- new_spinlock_irq!(BioQueue::new()),
+            ready <- new_spinlock_irq!(BioQueue::new()),
+            zero <- new_spinlock_irq!(BioQueue::new()),
+            failed <- new_spinlock_irq!(BioQueue::new()),
+        })
+    }
+
+    /// Fails whatever is left; only when the set ends.
+    pub(crate) fn fail_all(&self) {
+        for q in [
+            &self.held,
+            &self.full,
+            &self.ready,
+            &self.zero,
+            &self.failed,
+        ] {
+            drain(q, |bio| bio.complete(BlkStatus::IOERR));
+        }
+    }
+}
+
+fn drain(queue: &IrqLock<BioQueue<Io>>, mut f: impl FnMut(HostBio<Io>)) {
+    let mut all = BioQueue::new();
+    all.append(&mut queue.lock());
+    while let Some(bio) = all.pop() {
+        f(bio);
+    }
+}
+
+impl Set {
+    /// Keeps a bio until the set serves.
+    pub(crate) fn hold(&self, bio: HostBio<Io>) {
+        self.queues.held.lock().push(bio);
+        self.work.signal();
+    }
+
+    /// Keeps a write until the log has space.
+    pub(crate) fn wait_for_space(&self, bio: HostBio<Io>) {
+        self.queues.full.lock().push(bio);
+        self.ship.signal();
+    }
+
+    /// Space became free.
+    pub(crate) fn space_freed(&self) {
+        if !self.queues.full.lock().is_empty() {
+            self.work.signal();
+        }
+    }
+
+    /// How the shipper knows that somebody waits for space.
+    pub(crate) fn waits_for_space(&self) -> bool {
+        !self.queues.full.lock().is_empty()
+    }
+
+    /// Writes were granted their ranges.
+    pub(crate) fn run_ready(&self, mut ready: BioQueue<Io>) {
+        if !ready.is_empty() {
+            self.queues.ready.lock().append(&mut ready);
+            self.work.signal();
+        }
+    }
+
+    /// Zeroes are to be written locally, by the worker.
+    pub(crate) fn zero_locally(&self, bio: HostBio<Io>) {
+        self.queues.zero.lock().push(bio);
+        self.work.signal();
+    }
+
+    /// A local write failed.
+    pub(crate) fn failed_locally(&self, bio: HostBio<Io>) {
+        self.queues.failed.lock().push(bio);
+        self.work.signal();
+    }
+
+    /// Gives back what no record exists for yet, so that device-mapper can submit it again after a
+    /// resume without flush.
+    pub(crate) fn requeue_waiting(&self) {
+        drain(&self.queues.held, |bio| bio.complete(BlkStatus::DM_REQUEUE));
+        drain(&self.queues.full, |mut bio| {
+            append::unlock(self, &mut bio);
+            bio.complete(BlkStatus::DM_REQUEUE);
+        });
+    }
+}
+
+/// The worker thread.
+pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
+    while !stop.should_stop() {
+        let _ = set.work.wait_timeout_ms(tick_ms(set));
+        match set.phase() {
+            Phase::Replaying => crate::recovery::replay_and_serve(set),
+            Phase::Standby => crate::recovery::watch_owner(set),
+            _ => {}
+        }
+        pass(set);
+    }
+    pass(set);
+}
+
+/// How long the worker may sleep: a standby has a heartbeat to watch.
+fn tick_ms(set: &Set) -> u64 {
+    let (interval, _) = set.settings.heartbeat();
+    if set.phase() == Phase::Standby {
+        (interval / 2_000_000).clamp(5, 1000)
+    } else {
+        1000
+    }
+}
+
+fn pass(set: &Arc<Set>) {
+    let phase = set.phase();
+    let dead = matches!(
+        phase,
+        Phase::Fenced | Phase::Failed | Phase::Standby | Phase::Stopping
+    );
+    if dead {
+        drain(&set.queues.held, |bio| bio.complete(BlkStatus::IOERR));
+        for q in [
+            &set.queues.full,
+            &set.queues.ready,
+            &set.queues.zero,
+            &set.queues.failed,
+        ] {
+            drain(q, |mut bio| {
+                append::unlock(set, &mut bio);
+                bio.complete(BlkStatus::IOERR);
+            });
+        }
+        return;
+    }
+    if phase != Phase::Serving {
+        return;
+    }
+    drain(&set.queues.zero, |bio| append::zero_local(set, bio));
+    drain(&set.queues.failed, |bio| append::cancel(set, bio));
+    drain(&set.queues.ready, |bio| append::start(set, bio));
+    drain(&set.queues.full, |bio| append::start(set, bio));
+    drain(&set.queues.held, |bio| crate::target::resume_held(set, bio));
+}
