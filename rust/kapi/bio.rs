@@ -45,6 +45,7 @@ use kernel::sync::atomic::Atomic;
 use crate::bindings;
 use crate::blkdev::BlockDevice;
 use crate::kernel_display;
+use crate::log::warn_once;
 use crate::pmem::PmemSpan;
 use crate::range_lock;
 use crate::{SECTOR_SHIFT, SECTOR_SIZE};
@@ -475,7 +476,7 @@ impl<T> HostBio<T> {
         // SAFETY: The clone is ours.
         unsafe { (*self.head.as_ptr()).astray = astray };
         if astray {
-            kernel::warn_on!(true);
+            warn_once!("a host bio was remapped to a device of another target: it fails");
             return;
         }
         // SAFETY: The clone is ours and was not submitted; the device is open until after the
@@ -606,10 +607,7 @@ impl<T> HostBio<T> {
 
 impl<T> Drop for HostBio<T> {
     fn drop(&mut self) {
-        kernel::do_once_lite! {
-            kernel::warn_on!(true);
-            pr_warn!("a host bio was dropped: it fails with an I/O error\n");
-        }
+        warn_once!("a host bio was dropped: it fails");
         // INVARIANT: `self` is not used again.
         let bio = Self {
             head: self.head,

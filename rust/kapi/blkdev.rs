@@ -37,7 +37,7 @@ impl Holder {
     }
 }
 
-/// An open block device.
+/// An open block device. To be dropped in process context.
 ///
 /// # Invariants
 ///

@@ -20,6 +20,7 @@ use crate::bindings;
 use crate::bio::{BlkStatus, PayloadRef};
 use crate::blkdev::BlockDevice;
 use crate::event::Event;
+use crate::log::warn_once;
 use crate::new_event;
 use crate::pmem::PmemSpan;
 
@@ -271,7 +272,7 @@ unsafe fn call<D: IoDone>(done: *const c_void, token: u64, result: Result) {
 /// is leaked: that is a bug of the driver, see [`IoPool::write`].
 fn put_in_end_io<T>(arc: Arc<T>) {
     if let Some(last) = Arc::into_unique_or_drop(arc) {
-        kernel::warn_on!(true);
+        warn_once!("the last reference went while an I/O was in flight: it is leaked");
         core::mem::forget(last);
     }
 }

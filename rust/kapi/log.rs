@@ -72,3 +72,15 @@ macro_rules! ratelimited {
         }
     }};
 }
+
+/// Prints `text` and the stack, the first time that the place in the source is reached: this should
+/// not have happened.
+macro_rules! warn_once {
+    ($text:literal) => {
+        ::kernel::do_once_lite! {
+            ::kernel::pr_warn!("{}\n", $text);
+            ::kernel::warn_on!(true);
+        }
+    };
+}
+pub(crate) use warn_once;

@@ -540,6 +540,8 @@ impl TcpStream {
         if more {
             flags |= bindings::MSG_MORE;
         }
+        // Whether the last try moved nothing although the socket had said that it could.
+        let mut stuck = false;
         while let Some((first, n, bytes)) = vecs.left() {
             if self.inner.stopped.load(Relaxed) {
                 return Err(ESHUTDOWN);
@@ -550,12 +552,20 @@ impl TcpStream {
                 bindings::kernel_sendmsg(self.inner.socket.as_ptr(), &mut msg, first, n, bytes)
             };
             match usize::try_from(sent) {
-                Ok(sent) => vecs.advance(sent),
+                Ok(sent) => {
+                    stuck = false;
+                    vecs.advance(sent);
+                }
                 Err(_) => {
                     let error = Error::from_errno(sent);
                     if error != EAGAIN {
                         return Err(self.why(error));
                     }
+                    if stuck {
+                        // There is room in the socket but no memory for it: no wake-up tells when.
+                        time::msleep(1);
+                    }
+                    stuck = true;
                     Deadline(None).wait(&self.inner.socket, bindings::kapi_wait_writable)?;
                 }
             }

@@ -35,6 +35,7 @@ use kernel::prelude::*;
 use crate::bio::{BioQueue, BlkStatus, Head, HostBio};
 use crate::irq_lock_array;
 use crate::irqlock::{IrqLock, IrqLockArray};
+use crate::log::warn_once;
 
 /// Sectors in a chunk (1 MiB). No locked range may cross a multiple of it.
 pub const CHUNK_SECTORS: u64 = 2048;
@@ -282,7 +283,7 @@ impl<T> RangeLock<T> {
             self.bucket(member, bio.sector()),
             bio.sector() / CHUNK_SECTORS == last / CHUNK_SECTORS,
         ) else {
-            kernel::warn_on!(true);
+            warn_once!("a host bio crosses a chunk's boundary: it fails");
             bio.complete(BlkStatus::IOERR);
             return Err(Queued);
         };
@@ -291,7 +292,7 @@ impl<T> RangeLock<T> {
         // SAFETY: The clone is ours, and so is its head.
         let link = unsafe { &(*head.as_ptr()).link };
         if link.is_linked() {
-            kernel::warn_on!(true);
+            warn_once!("a host bio was to be locked twice");
             // SAFETY: Back from `into_head` above.
             return Ok(unsafe { HostBio::from_head(head) });
         }
@@ -325,7 +326,7 @@ impl<T> RangeLock<T> {
             return;
         }
         if !self.buckets.as_ptr_range().contains(&bucket) {
-            kernel::warn_on!(true);
+            warn_once!("a host bio was unlocked from another lock than its own");
             return;
         }
         unlink(bio, ready);
@@ -352,7 +353,7 @@ impl<T> Drop for RangeLock<T> {
         if held {
             // A bio points to its bucket until it ends. This is a bug of the driver; the memory is
             // lost rather than used after it was freed.
-            kernel::warn_on!(true);
+            warn_once!("a range lock was dropped while a host bio holds a range: it is leaked");
         } else {
             // SAFETY: Dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.buckets) };
@@ -364,7 +365,7 @@ impl<T> Drop for RangeLock<T> {
 /// those who waited for it, and those who waited for them: nobody would ever wake them.
 #[cold]
 pub(crate) fn release_forgotten<T>(bio: &HostBio<T>) {
-    kernel::warn_on!(true);
+    warn_once!("a host bio ends while it holds a range: those who wait for it fail");
     let mut failing = BioQueue::<T>::new();
     unlink(bio, &mut failing);
     while let Some(bio) = failing.pop() {
