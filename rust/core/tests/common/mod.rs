@@ -5,6 +5,7 @@
 // Each test file uses another part of this.
 #![allow(dead_code)]
 
+pub mod journal;
 pub mod pmem;
 
 use core_crate::{

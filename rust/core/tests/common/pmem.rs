@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Persistent memory: stores are pending until a fence; a crash keeps any subset of the pending
-//! 8-byte words.
+//! 8-byte words. It has a fuse: after so many operations, power fails.
 
 use super::{crc, Rng};
 use core_crate::recover::{Media, Unreadable};
-use std::{cell::Cell, collections::BTreeMap};
+use std::cell::Cell;
+
+/// Power failed.
+#[derive(Debug)]
+pub struct Crash;
 
 #[derive(Clone)]
 pub struct Pmem {
     /// What a reader sees now.
     pub bytes: Vec<u8>,
-    /// Words stored since the last fence, with what is durable of each.
-    pending: BTreeMap<usize, [u8; 8]>,
+    /// What was stored since the last fence: where, and what stood there before.
+    pending: Vec<(usize, Vec<u8>)>,
+    /// Operations until power fails.
+    pub fuse: u64,
     /// Reads so far: a bound on the scanner's work.
     pub reads: Cell<u64>,
 }
@@ -21,43 +27,57 @@ impl Pmem {
     pub fn new(bytes: u64) -> Pmem {
         Pmem {
             bytes: vec![0; bytes as usize],
-            pending: BTreeMap::new(),
+            pending: vec![],
+            fuse: u64::MAX,
             reads: Cell::new(0),
         }
     }
 
-    pub fn store(&mut self, offset: u64, data: &[u8]) {
-        let (from, to) = (offset as usize, offset as usize + data.len());
-        for word in (from / 8)..to.div_ceil(8) {
-            let at = word * 8;
-            self.pending.entry(at).or_insert_with(|| {
-                let mut w = [0; 8];
-                w.copy_from_slice(&self.bytes[at..at + 8]);
-                w
-            });
-        }
-        self.bytes[from..to].copy_from_slice(data);
+    fn burn(&mut self) -> Result<(), Crash> {
+        self.fuse = self.fuse.checked_sub(1).ok_or(Crash)?;
+        Ok(())
     }
 
-    pub fn fence(&mut self) {
+    /// # Panics
+    ///
+    /// When the store lies outside the region or is not made of 8-byte words.
+    pub fn store(&mut self, offset: u64, data: &[u8]) -> Result<(), Crash> {
+        let from = offset as usize;
+        assert!(from % 8 == 0 && data.len() % 8 == 0);
+        let range = &mut self.bytes[from..from + data.len()];
+        self.pending.push((from, range.to_vec()));
+        range.copy_from_slice(data);
+        self.burn()
+    }
+
+    pub fn fence(&mut self) -> Result<(), Crash> {
+        self.burn()?;
         self.pending.clear();
+        Ok(())
     }
 
-    /// Power fails: of what was not fenced, some words survive.
-    pub fn crash(&mut self, rng: &mut Rng) {
+    /// Power fails: of what was not fenced, some words survive. Answers whether all did.
+    pub fn crash(&mut self, rng: &mut Rng) -> bool {
         // All or nothing now and then: those are the likely cases in real machines.
         let mode = rng.below(4);
-        for (at, old) in std::mem::take(&mut self.pending) {
-            let survives = match mode {
-                0 => false,
-                1 => true,
-                2 => rng.one_in(2),
-                _ => !rng.one_in(40),
-            };
-            if !survives {
-                self.bytes[at..at + 8].copy_from_slice(&old);
+        let mut all = true;
+        for (from, old) in std::mem::take(&mut self.pending).into_iter().rev() {
+            for (i, word) in old.chunks(8).enumerate() {
+                let survives = match mode {
+                    0 => false,
+                    1 => true,
+                    2 => rng.one_in(2),
+                    _ => !rng.one_in(40),
+                };
+                if !survives {
+                    all = false;
+                    let at = from + i * 8;
+                    self.bytes[at..at + word.len()].copy_from_slice(word);
+                }
             }
         }
+        self.fuse = u64::MAX;
+        all
     }
 }
 
