@@ -179,14 +179,14 @@ impl Journal {
         self.lanes[l].publish(&mut self.cursors[l], h, stage, |()| ());
     }
 
-    /// Stores and fences a record; it may be published then.
+    /// Stores a record; when it was fenced it may be published. Each lane has its CPU.
     pub fn store(&self, pmem: &mut Pmem, h: &Header, data: &[u8]) -> Result<(), Crash> {
+        pmem.cpu = h.lane + 1;
         if !data.is_empty() {
             pmem.store(self.geometry.data_offset(h.lane, h.data_pos), data)?;
         }
         let at = self.geometry.header_offset(h.lane, h.lane_seq);
-        pmem.store(at, &h.seal(crc, self.key))?;
-        pmem.fence()
+        pmem.store(at, &h.seal(crc, self.key))
     }
 
     pub fn data<'a>(&self, pmem: &'a Pmem, h: &Header) -> &'a [u8] {
@@ -231,6 +231,7 @@ impl Journal {
 /// Writes a superblock as the driver does.
 pub fn write_super(pmem: &mut Pmem, s: &Super) -> Result<(), Crash> {
     let slot = usize::from(s.counter % 2 == 1);
+    pmem.cpu = 0;
     pmem.store(superblock_offset(slot), &s.seal(crc))?;
     pmem.fence()
 }
@@ -238,6 +239,7 @@ pub fn write_super(pmem: &mut Pmem, s: &Super) -> Result<(), Crash> {
 /// Writes a mark as the driver does.
 pub fn write_mark(pmem: &mut Pmem, key: Key, m: &Mark) -> Result<(), Crash> {
     let slot = usize::from(m.counter % 2 == 1);
+    pmem.cpu = 0;
     pmem.store(mark_offset(slot), &m.seal(crc, key))?;
     pmem.fence()
 }

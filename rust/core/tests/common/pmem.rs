@@ -15,8 +15,10 @@ pub struct Crash;
 pub struct Pmem {
     /// What a reader sees now.
     pub bytes: Vec<u8>,
-    /// What was stored since the last fence: where, and what stood there before.
-    pending: Vec<(usize, Vec<u8>)>,
+    /// What was stored since its CPU's last fence: which CPU, where, and what stood there before.
+    pending: Vec<(u16, usize, Vec<u8>)>,
+    /// Who stores and fences now.
+    pub cpu: u16,
     /// Operations until power fails.
     pub fuse: u64,
     /// Reads so far: a bound on the scanner's work.
@@ -28,6 +30,7 @@ impl Pmem {
         Pmem {
             bytes: vec![0; bytes as usize],
             pending: vec![],
+            cpu: 0,
             fuse: u64::MAX,
             reads: Cell::new(0),
         }
@@ -45,14 +48,15 @@ impl Pmem {
         let from = offset as usize;
         assert!(from % 8 == 0 && data.len() % 8 == 0);
         let range = &mut self.bytes[from..from + data.len()];
-        self.pending.push((from, range.to_vec()));
+        self.pending.push((self.cpu, from, range.to_vec()));
         range.copy_from_slice(data);
         self.burn()
     }
 
     pub fn fence(&mut self) -> Result<(), Crash> {
         self.burn()?;
-        self.pending.clear();
+        let cpu = self.cpu;
+        self.pending.retain(|(c, _, _)| *c != cpu);
         Ok(())
     }
 
@@ -61,7 +65,7 @@ impl Pmem {
         // All or nothing now and then: those are the likely cases in real machines.
         let mode = rng.below(4);
         let mut all = true;
-        for (from, old) in std::mem::take(&mut self.pending).into_iter().rev() {
+        for (_, from, old) in std::mem::take(&mut self.pending).into_iter().rev() {
             for (i, word) in old.chunks(8).enumerate() {
                 let survives = match mode {
                     0 => false,
@@ -77,6 +81,7 @@ impl Pmem {
             }
         }
         self.fuse = u64::MAX;
+        self.cpu = 0;
         all
     }
 }
