@@ -175,7 +175,7 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
     /// The slot of a position. Total: any position has a slot.
     #[inline]
     pub fn slot(&self, lane_seq: u64) -> Option<&Slot<P>> {
-        let i = lane_seq % u64::from(self.geometry.lane_records());
+        let i = self.geometry.slot(lane_seq);
         self.slots.get(usize::try_from(i).ok()?)
     }
 

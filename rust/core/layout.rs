@@ -18,7 +18,10 @@
 //! memory that is aligned to less.
 
 use crate::limits;
-use core::fmt;
+use core::{
+    fmt,
+    num::{NonZeroU16, NonZeroU32, NonZeroU64},
+};
 
 /// Bytes of one superblock slot and of one mark slot.
 pub const SLOT_BYTES: u64 = 4096;
@@ -38,9 +41,9 @@ pub const HEADER_BYTES: u64 = 64;
 /// - `bytes()` does not overflow and is at most `MAX_LOG_BYTES`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Geometry {
-    lanes: u16,
-    lane_records: u32,
-    lane_data: u64,
+    lanes: NonZeroU16,
+    lane_records: NonZeroU32,
+    lane_data: NonZeroU64,
 }
 
 /// Why a shape is no shape.
@@ -106,6 +109,13 @@ impl Geometry {
         {
             return Err(GeometryError::LaneData(lane_data));
         }
+        let (Some(lanes), Some(lane_records), Some(lane_data)) = (
+            NonZeroU16::new(lanes),
+            NonZeroU32::new(lane_records),
+            NonZeroU64::new(lane_data),
+        ) else {
+            return Err(GeometryError::Lanes(u64::from(lanes)));
+        };
         // INVARIANT: all three were just checked; the products above and in `bytes()` stay below
         // 2^44 + 2^27.
         Ok(Geometry {
@@ -141,29 +151,51 @@ impl Geometry {
     /// Number of lanes.
     #[inline]
     pub fn lanes(&self) -> u16 {
-        self.lanes
+        self.lanes.get()
     }
 
     /// Records (headers) of one lane.
     #[inline]
     pub fn lane_records(&self) -> u32 {
-        self.lane_records
+        self.lane_records.get()
     }
 
     /// Bytes of data of one lane.
     #[inline]
     pub fn lane_data(&self) -> u64 {
-        self.lane_data
+        self.lane_data.get()
     }
 
     fn lane_header_bytes(&self) -> u64 {
         // Cannot overflow: MAX_RECORDS * 64 + 4095 by the type's invariant.
-        (u64::from(self.lane_records) * HEADER_BYTES + 4095) / 4096 * 4096
+        (u64::from(self.lane_records.get()) * HEADER_BYTES + 4095) / 4096 * 4096
     }
 
     /// Bytes of the whole region.
     pub fn bytes(&self) -> u64 {
-        LANES_OFFSET + u64::from(self.lanes) * (self.lane_header_bytes() + self.lane_data)
+        LANES_OFFSET
+            + u64::from(self.lanes.get()) * (self.lane_header_bytes() + self.lane_data.get())
+    }
+
+    /// Which header of the lane's ring a position has.
+    #[inline]
+    pub fn slot(&self, lane_seq: u64) -> u64 {
+        lane_seq % NonZeroU64::from(self.lane_records)
+    }
+
+    /// The lane that a CPU uses first.
+    #[inline]
+    pub fn lane_of(&self, cpu: u32) -> u16 {
+        (cpu % NonZeroU32::from(self.lanes)) as u16
+    }
+
+    /// The lane that follows, round and round.
+    #[inline]
+    pub fn lane_after(&self, lane: u16) -> u16 {
+        match lane.checked_add(1) {
+            Some(next) if next < self.lanes() => next,
+            _ => 0,
+        }
     }
 
     /// Where, in the region, the header with this position in its lane stands.
@@ -171,15 +203,15 @@ impl Geometry {
     pub fn header_offset(&self, lane: u16, lane_seq: u64) -> u64 {
         LANES_OFFSET
             + u64::from(lane) * self.lane_header_bytes()
-            + (lane_seq % u64::from(self.lane_records)) * HEADER_BYTES
+            + self.slot(lane_seq) * HEADER_BYTES
     }
 
     /// Where, in the region, the byte with this position in its lane's data stands.
     #[inline]
     pub fn data_offset(&self, lane: u16, data_pos: u64) -> u64 {
         LANES_OFFSET
-            + u64::from(self.lanes) * self.lane_header_bytes()
-            + u64::from(lane) * self.lane_data
+            + u64::from(self.lanes.get()) * self.lane_header_bytes()
+            + u64::from(lane) * self.lane_data.get()
             + data_pos % self.lane_data
     }
 
@@ -189,7 +221,7 @@ impl Geometry {
     /// The result is the position of the first byte; the next free one is that plus `bytes`.
     #[inline]
     pub fn place(&self, pos: u64, bytes: u32) -> Option<u64> {
-        let left = self.lane_data - pos % self.lane_data;
+        let left = self.lane_data.get() - pos % self.lane_data;
         if u64::from(bytes) <= left {
             Some(pos)
         } else {

@@ -55,8 +55,8 @@ impl Merge {
             return self.peek_sparse(view);
         }
         let n = view.lanes();
-        for i in 0..n {
-            let lane = (self.hint.checked_add(i)?) % n;
+        // Neighbours in the order often share a lane: look where the last one was first.
+        for lane in (self.hint..n).chain(0..self.hint) {
             let lane_seq = self.at(lane);
             if view.seq_at(lane, lane_seq) == Some(self.next) {
                 self.hint = lane;

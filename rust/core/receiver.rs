@@ -119,6 +119,7 @@ impl Receiver {
         Ok(mark)
     }
 
+    #[inline(never)]
     fn open_mark(&self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
         let mark = Mark::open(crc, self.key, payload).map_err(|e| match e {
             MarkError::Blank | MarkError::Damaged => Reject::Mark,

@@ -147,6 +147,7 @@ impl fmt::Display for Damage {
 }
 
 /// Reads the valid superblock. `Ok(None)`: the region is blank.
+#[inline(never)]
 pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage> {
     let mut found = [None, None];
     let mut errors = [SuperError::Blank; 2];
@@ -183,32 +184,37 @@ pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage>
 
 /// Reads the valid mark. `Ok(None)`: none was ever written.
 pub fn read_mark(media: &impl Media, crc: Crc, key: Key) -> Result<Option<Mark>, Damage> {
-    let mut found = [None, None];
+    let mut best: Option<Mark> = None;
     let mut blank = 0;
-    for slot in 0..2usize {
-        let mut bytes = [0u8; MARK_BYTES];
-        media.read(mark_offset(slot), &mut bytes)?;
-        match Mark::open(crc, key, &bytes) {
+    for slot in 0..2 {
+        match mark_in_slot(media, crc, key, slot)? {
             Ok(m) => {
-                if let Some(f) = found.get_mut(slot) {
-                    *f = Some(m);
+                let newer = |b: &Mark| (m.generation, m.counter) > (b.generation, b.counter);
+                if best.as_ref().is_none_or(newer) {
+                    best = Some(m);
                 }
             }
             Err(MarkError::Blank) => blank += 1,
             Err(MarkError::Damaged) => {}
         }
     }
-    // By reign first: a node that had owned the set may have a mark with a larger counter than what
-    // the owner after it sends.
-    match found
-        .into_iter()
-        .flatten()
-        .max_by_key(|m| (m.generation, m.counter))
-    {
-        Some(m) => Ok(Some(m)),
-        None if blank == 2 => Ok(None),
-        None => Err(Damage::Mark),
+    match best {
+        None if blank < 2 => Err(Damage::Mark),
+        best => Ok(best),
     }
+}
+
+// Not inlined: a mark is large, and a kernel stack small.
+#[inline(never)]
+fn mark_in_slot(
+    media: &impl Media,
+    crc: Crc,
+    key: Key,
+    slot: usize,
+) -> Result<Result<Mark, MarkError>, Damage> {
+    let mut bytes = [0u8; MARK_BYTES];
+    media.read(mark_offset(slot), &mut bytes)?;
+    Ok(Mark::open(crc, key, &bytes))
 }
 
 /// Where a lane's records end.
@@ -237,7 +243,7 @@ pub struct Scan<'a, M: Media> {
     /// The reign that the superblock names; no record is newer.
     pub reign: Generation,
     /// Its valid mark.
-    pub mark: Mark,
+    pub mark: &'a Mark,
 }
 
 impl<M: Media> Scan<'_, M> {
@@ -246,13 +252,14 @@ impl<M: Media> Scan<'_, M> {
     /// # Errors
     ///
     /// [`Damage`]; what `found` was told of by then must be forgotten.
+    #[inline(never)]
     pub fn lane(&self, lane: u16, mut found: impl FnMut(&Header)) -> Result<LaneEnd, Damage> {
         let Scan {
             media,
             key,
             ref geometry,
             reign: newest_reign,
-            ref mark,
+            mark,
             ..
         } = *self;
         if mark.lanes != geometry.lanes() || mark.generation > newest_reign {
@@ -370,6 +377,7 @@ fn speaks(h: &Header, mark: &Mark, tail: &Tail, reign: Generation) -> bool {
 /// holes that nobody was told of. When the next recovery meets those holes, they lie below a limit
 /// and are no damage all the same; that the records around them are still there is checked by the
 /// floors ([`Damage::Short`]). So holes count only behind the newest sequence in front of a floor.
+#[inline(never)]
 pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Result<(), Damage> {
     let settled = (0..view.lanes())
         .filter_map(|lane| {

@@ -8,9 +8,10 @@
 //! a replay from taking the remote back: whoever replays starts behind `shipped`, and of what is
 //! behind it only records that do not depend on each other can have been applied.
 
+use core::ops::DerefMut;
+
 use crate::{
     lane::{stage, Record},
-    limits::SHIP_WINDOW,
     merge::{Lanes, Merge, Position},
     units::{Extent, Op, Seq},
 };
@@ -22,7 +23,7 @@ pub trait ShipView: Lanes {
 }
 
 /// How far one record has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum State {
     /// To be issued (again).
     Ready,
@@ -33,11 +34,13 @@ enum State {
     /// A flush was issued after it had been written.
     Flushing,
     /// It is there to stay.
+    #[default]
     Durable,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
+/// A record on its way. [`Shipper::new`] wants [`SHIP_WINDOW`](crate::limits::SHIP_WINDOW) of them, from wherever memory is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry {
     seq: Seq,
     at: Position,
     extent: Extent,
@@ -69,7 +72,7 @@ pub enum Blocked {
     Local,
     /// The next record depends on one whose durability at the remote is not durably known.
     Order,
-    /// [`SHIP_WINDOW`] records are in flight.
+    /// [`SHIP_WINDOW`](crate::limits::SHIP_WINDOW) records are in flight.
     Window,
 }
 
@@ -80,32 +83,21 @@ pub enum Blocked {
 /// - `window[..len]` is in sequence order and holds every record behind `confirmed` that the merge
 ///   has stepped over.
 /// - No two entries overlap or depend on each other, so any subset of them may have been applied.
-pub struct Shipper {
+pub struct Shipper<W: DerefMut<Target = [Entry]>> {
     merge: Merge,
-    window: [Entry; SHIP_WINDOW],
+    window: W,
     len: usize,
     confirmed: Seq,
 }
 
-impl Shipper {
-    /// Ships from where `merge` stands. `confirmed`: the mark's `shipped`.
-    pub fn new(merge: Merge, confirmed: Seq) -> Shipper {
-        let none = Entry {
-            seq: Seq::ZERO,
-            at: Position {
-                lane: 0,
-                lane_seq: 0,
-            },
-            extent: Extent {
-                member: 0,
-                sector: 0,
-                sectors: 0,
-            },
-            state: State::Durable,
-        };
+impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
+    /// Ships from where `merge` stands. `confirmed`: the mark's `shipped`. As many records are in
+    /// flight at once as `window` has entries; [`SHIP_WINDOW`](crate::limits::SHIP_WINDOW) is the driver's choice. It stands
+    /// outside because a kernel stack has no room for it.
+    pub fn new(merge: Merge, confirmed: Seq, window: W) -> Shipper<W> {
         Shipper {
             merge,
-            window: [none; SHIP_WINDOW],
+            window,
             len: 0,
             confirmed,
         }
@@ -130,7 +122,7 @@ impl Shipper {
             if record.stage & (stage::LOCAL | stage::CANCELLED) == 0 {
                 return Err(Blocked::Local);
             }
-            if self.len == SHIP_WINDOW {
+            if self.len == self.window.len() {
                 return Err(Blocked::Window);
             }
             let nothing = record.op == Op::Cancel || record.stage & stage::CANCELLED != 0;

@@ -79,12 +79,12 @@ pub(crate) fn start(set: &Arc<Set>, mut bio: HostBio<Io>) {
 }
 
 fn append(set: &Set, journal: &Journal, mut bio: HostBio<Io>) -> Appended {
-    let lanes = journal.geometry.lanes();
-    let first = (cpu::this_cpu() % u32::from(lanes)) as u16;
-    for i in 0..lanes {
-        let Some(lane) = journal.lane((first + i) % lanes) else {
+    let mut number = journal.geometry.lane_of(cpu::this_cpu());
+    for _ in 0..journal.geometry.lanes() {
+        let Some(lane) = journal.lane(number) else {
             continue;
         };
+        number = journal.geometry.lane_after(number);
         match append_to(set, journal, lane, bio) {
             Appended::Full(back) => bio = back,
             done => return done,

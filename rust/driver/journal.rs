@@ -128,8 +128,8 @@ impl Journal {
         key: Key,
         geometry: Geometry,
         reign: Generation,
-        mark: Mark,
-    ) -> core::result::Result<Journal, LoadError> {
+        mark: &Mark,
+    ) -> core::result::Result<KBox<Journal>, LoadError> {
         if mark.lanes != geometry.lanes() || mark.generation > reign {
             return Err(Damage::MarkMismatch.into());
         }
@@ -146,7 +146,7 @@ impl Journal {
         let mut acked = mark.acked;
         let mut found = 0u64;
         for i in 0..geometry.lanes() {
-            let locked = new_lane(i, geometry, &mark)?;
+            let locked = new_lane(i, geometry, mark)?;
             let end = {
                 let mut cursor = locked.append.lock();
                 let mut filled = *cursor;
@@ -163,34 +163,31 @@ impl Journal {
             acked = acked.max(end.acked);
             lanes.push(locked, GFP_KERNEL)?;
         }
-        let journal = Journal {
-            key,
-            geometry,
-            lanes,
-            order: Order::starting_after(last),
-            reign: AtomicU32::new(reign.0),
-            begun: AtomicBool::new(false),
-            wait: AtomicBool::new(true),
-            mirror: KBox::pin_init(new_mutex!(Mirror::Lost), GFP_KERNEL)?,
-            marks: KBox::pin_init(
-                new_mutex!(Marks {
-                    mark,
-                    confirmed: true,
-                    partner_has: 0
-                }),
-                GFP_KERNEL,
-            )?,
-            mirrored: KBox::pin_init(new_mutex!(tails(&mark)), GFP_KERNEL)?,
-            recovered: last,
-            recovered_records: found,
-            durable_remote: AtomicU64::new(mark.shipped.0),
-        };
-        check_holes(&journal, &mark, acked, last)?;
+        let journal = KBox::new(
+            Journal {
+                key,
+                geometry,
+                lanes,
+                order: Order::starting_after(last),
+                reign: AtomicU32::new(reign.0),
+                begun: AtomicBool::new(false),
+                wait: AtomicBool::new(true),
+                mirror: KBox::pin_init(new_mutex!(Mirror::Lost), GFP_KERNEL)?,
+                marks: new_marks(mark)?,
+                mirrored: KBox::pin_init(new_mutex!(tails(mark)), GFP_KERNEL)?,
+                recovered: last,
+                recovered_records: found,
+                durable_remote: AtomicU64::new(mark.shipped.0),
+            },
+            GFP_KERNEL,
+        )?;
+        check_holes(&*journal, mark, acked, last)?;
         journal.strike_out_cancelled();
         Ok(journal)
     }
 
     /// Records that a later cancel record names are never replayed.
+    #[inline(never)]
     fn strike_out_cancelled(&self) {
         for l in self.lanes.iter() {
             for p in l.lane.tail()..l.lane.head() {
@@ -233,6 +230,7 @@ impl Journal {
 
     /// The mark with which a reign begins: where the log is now, and nothing behind it counts that an
     /// older reign left there.
+    #[inline(never)]
     pub(crate) fn first_mark(&self, reign: Generation) -> Mark {
         let old = self.marks.lock().mark;
         let mut mark = Mark {
@@ -417,6 +415,18 @@ impl Journal {
     }
 }
 
+#[inline(never)]
+fn new_marks(mark: &Mark) -> Result<Pin<KBox<Mutex<Marks>>>> {
+    KBox::pin_init(
+        new_mutex!(Marks {
+            mark: *mark,
+            confirmed: true,
+            partner_has: 0
+        }),
+        GFP_KERNEL,
+    )
+}
+
 fn tails(mark: &Mark) -> [u64; MAX_LANES] {
     let mut at = [0; MAX_LANES];
     for (a, t) in at.iter_mut().zip(&mark.tails) {
@@ -425,6 +435,7 @@ fn tails(mark: &Mark) -> [u64; MAX_LANES] {
     at
 }
 
+#[inline(never)]
 fn new_lane(index: u16, geometry: Geometry, mark: &Mark) -> Result<Pin<KBox<LockedLane>>> {
     let n = geometry.lane_records() as usize;
     let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;

@@ -165,6 +165,7 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
     }
 }
 
+#[inline(never)]
 fn session(set: &Arc<Set>, stop: &StopToken) -> Result {
     let addr = set.partner.as_ref().ok_or(EINVAL)?;
     let journal = set.journal().ok_or(EINVAL)?;
@@ -183,6 +184,7 @@ fn session(set: &Arc<Set>, stop: &StopToken) -> Result {
 }
 
 /// HELLO and its answer. `Ok(None)`: there is nothing to mirror to; the phase says what happened.
+#[inline(never)]
 fn greet(
     set: &Arc<Set>,
     journal: &Journal,
@@ -266,6 +268,7 @@ struct Session {
     dead: AtomicBool,
 }
 
+#[inline(never)]
 fn mirror(
     set: &Arc<Set>,
     journal: &Journal,
@@ -381,6 +384,7 @@ impl<'a> Sender<'a> {
         }
     }
 
+    #[inline(never)]
     fn run(&mut self, begin: &[u8; MARK_BYTES], stop: &StopToken) -> Result {
         let trusted = matches!(
             self.journal.mirror(),
@@ -432,6 +436,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends what the lanes have; answers whether there was anything.
+    #[inline(never)]
     fn records(&mut self) -> Result<bool> {
         let mut sent = 0;
         for locked in self.journal.lanes.iter() {
@@ -467,6 +472,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends the newest mark, once every record in front of its tails was sent.
+    #[inline(never)]
     fn mark(&mut self) -> Result {
         let mark = {
             let marks = self.journal.marks.lock();
@@ -543,6 +549,7 @@ fn send_record(
 }
 
 /// The other thread: hears what is durable at the partner until the session ends.
+#[inline(never)]
 fn hear(set: &Arc<Set>, session: &Session) -> Result {
     let journal = set.journal().ok_or(EINVAL)?;
     let (interval, misses) = set.settings.heartbeat();

@@ -44,12 +44,13 @@ pub(crate) type Say<'a> = &'a mut dyn FnMut(core::fmt::Arguments<'_>);
 /// # Errors
 ///
 /// `EUCLEAN` when it is damaged, `ENOMEM`; `say` was told.
-fn load(set: &Set, mine: &Super, say: Say<'_>) -> Result<Journal> {
+#[inline(never)]
+fn load(set: &Set, mine: &Super, say: Say<'_>) -> Result<KBox<Journal>> {
     let key = Set::key(&mine.uuid);
     let loaded = recover::read_mark(&Region(&set.log), crc32c, key)
         .and_then(|m| m.ok_or(recover::Damage::Mark))
         .map_err(LoadError::Damage)
-        .and_then(|mark| Journal::load(&set.log, key, mine.geometry, mine.generation, mark));
+        .and_then(|mark| Journal::load(&set.log, key, mine.geometry, mine.generation, &mark));
     match loaded {
         Ok(journal) => Ok(journal),
         Err(LoadError::Damage(d)) => {
@@ -159,6 +160,7 @@ fn begin_in(set: &Set, journal: &Journal, reign: Generation, alone: bool, phase:
 }
 
 /// What an older reign left behind the end of the log is outdated from here on.
+#[inline(never)]
 fn first_mark(set: &Set, journal: &Journal, reign: Generation) -> Result {
     let mark = journal.first_mark(reign);
     set.write_mark(journal.key, &mark)?;
@@ -265,6 +267,7 @@ fn asked_words(asked: Asked) -> &'static str {
     }
 }
 
+#[inline(never)]
 fn take(set: &Arc<Set>, new: Super, say: Say<'_>) -> Result<u64> {
     let mut durable = set.durable.lock();
     let mine = durable.ok_or(EINVAL)?;
@@ -421,6 +424,7 @@ pub(crate) fn replay_and_serve(set: &Arc<Set>) {
     }
 }
 
+#[inline(never)]
 fn replay_local(set: &Arc<Set>, journal: &Journal) -> Result<u64> {
     let flight = Arc::pin_init(
         pin_init!(Flight {

@@ -190,7 +190,7 @@ pub(crate) struct Set {
     since: AtomicU64,
     /// Made when this node's log is taken into use. The second place is for an owner that came back,
     /// had to stand by, and takes over later.
-    journals: [SetOnce<Journal>; 2],
+    journals: [SetOnce<KBox<Journal>>; 2],
     journal_in_use: AtomicUsize,
     /// Writes of the shipper and of replays.
     pub(crate) io: IoPool,
@@ -461,13 +461,14 @@ impl Set {
     /// The log at work, once this node owns the set (or waits to hear whether it does).
     #[inline]
     pub(crate) fn journal(&self) -> Option<&Journal> {
-        self.journals
-            .get(self.journal_in_use.load(Ordering::Acquire))?
-            .as_ref()
+        let place = self
+            .journals
+            .get(self.journal_in_use.load(Ordering::Acquire))?;
+        place.as_ref().map(|j| &**j)
     }
 
     /// Takes a log into use; once in a place.
-    pub(crate) fn install(&self, journal: Journal) {
+    pub(crate) fn install(&self, journal: KBox<Journal>) {
         if let Some(place) = self
             .journals
             .get(self.journal_in_use.load(Ordering::Acquire))

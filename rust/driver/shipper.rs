@@ -15,7 +15,7 @@ use core_crate::{
     limits::SHIP_WINDOW,
     merge::{Lanes, Merge},
     retire::{AckTracker, Retirer},
-    ship::{Ship, Shipper, Token},
+    ship::{Entry, Ship, Shipper, Token},
     units::{Op, Seq},
 };
 use kapi_crate::{
@@ -33,7 +33,7 @@ pub(crate) struct Answers {
 
 struct AnswerList {
     len: usize,
-    items: [(u64, Option<Error>); SHIP_WINDOW],
+    items: KVec<(u64, Option<Error>)>,
 }
 
 impl IoDone for Answers {
@@ -52,7 +52,7 @@ impl IoDone for Answers {
 
 /// The shipper's thread.
 pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
-    let mut work: Option<Work<'_>> = None;
+    let mut work: Option<KBox<Work<'_>>> = None;
     let mut pause = 1000;
     while !stop.should_stop() {
         set.ship.wait_timeout_ms(pause);
@@ -86,7 +86,7 @@ struct Work<'a> {
     set: &'a Arc<Set>,
     journal: &'a Journal,
     answers: Arc<Answers>,
-    shipper: Shipper,
+    shipper: Shipper<KVec<Entry>>,
     /// Follows `Shipper::durable` and tells the slots.
     remote: Merge,
     acks: AckTracker,
@@ -101,7 +101,10 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(set: &'a Arc<Set>, journal: &'a Journal) -> Result<Work<'a>> {
+    #[inline(never)]
+    fn new(set: &'a Arc<Set>, journal: &'a Journal) -> Result<KBox<Work<'a>>> {
+        let window = KVec::from_elem(Entry::default(), SHIP_WINDOW, GFP_KERNEL)?;
+        let items = KVec::from_elem((0, None), SHIP_WINDOW, GFP_KERNEL)?;
         let mark = journal.marks.lock().mark;
         let mut devices = KVec::new();
         for _ in 0..set.members.len() {
@@ -115,17 +118,17 @@ impl<'a> Work<'a> {
             }
             merge.advance(at);
         }
-        Ok(Work {
+        let work = Work {
             set,
             journal,
             answers: Arc::pin_init(
                 pin_init!(Answers {
                     set: set.clone(),
-                    list <- new_spinlock_irq!(AnswerList { len: 0, items: [(0, None); SHIP_WINDOW] }),
+                    list <- new_spinlock_irq!(AnswerList { len: 0, items }),
                 }),
                 GFP_KERNEL,
             )?,
-            shipper: Shipper::new(merge, mark.shipped),
+            shipper: Shipper::new(merge, mark.shipped, window),
             remote: from_tails(journal, &mark),
             acks: AckTracker::new(from_tails(journal, &mark)),
             retirer: Retirer::new(from_tails(journal, &mark), &mark),
@@ -134,10 +137,12 @@ impl<'a> Work<'a> {
             backoff_ms: 0,
             lost: false,
             idle_since: 0,
-        })
+        };
+        Ok(KBox::new(work, GFP_KERNEL)?)
     }
 
     /// Does what can be done; answers after how many milliseconds to look again without a signal.
+    #[inline(never)]
     fn step(&mut self) -> u64 {
         loop {
             self.collect();
@@ -173,16 +178,19 @@ impl<'a> Work<'a> {
     }
 
     fn collect(&mut self) {
-        let (len, items) = {
-            let mut l = self.answers.list.lock();
-            let got = (l.len, l.items);
-            l.len = 0;
-            got
-        };
-        for (token, error) in items.iter().take(len) {
-            self.shipper.completed(Token(*token), error.is_none());
+        loop {
+            let answer = {
+                let mut l = self.answers.list.lock();
+                let Some(last) = l.len.checked_sub(1) else {
+                    return;
+                };
+                l.len = last;
+                l.items.get(last).copied()
+            };
+            let Some((token, error)) = answer else { return };
+            self.shipper.completed(Token(token), error.is_none());
             match error {
-                Some(e) => self.remote_failed(*e),
+                Some(e) => self.remote_failed(e),
                 None => self.remote_works(),
             }
         }
@@ -332,6 +340,7 @@ impl<'a> Work<'a> {
     }
 
     /// Draws on the mark that is under way, or makes a new one. Answers whether more can be done now.
+    #[inline(never)]
     fn cut(&mut self) -> bool {
         if let Some(mark) = self.journal.confirm_mark() {
             self.shipper.confirm(mark.shipped);

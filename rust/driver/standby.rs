@@ -89,6 +89,7 @@ fn listen(
     Ok(())
 }
 
+#[inline(never)]
 fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     let (interval, misses) = set.settings.heartbeat();
     let patience = interval.saturating_mul(u64::from(misses));
@@ -141,6 +142,7 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
 }
 
 /// Answers a HELLO. `Ok(Some)`: welcome, and durably so.
+#[inline(never)]
 fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Super, bool)>> {
     // A takeover or a step-down does not happen at the same time.
     let _control = set.control.lock();
@@ -196,6 +198,7 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
     }
 }
 
+#[inline(never)]
 fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8]) -> Result {
     let key = Set::key(&durable.uuid);
     let mut receiver = Receiver::new(key, durable.geometry, durable.generation);
@@ -288,6 +291,7 @@ fn acknowledge(conn: &TcpStream, receiver: &Receiver, reign: Generation) -> Resu
 }
 
 /// The owner has sent all: from now on this copy may be replayed.
+#[inline(never)]
 fn complete(set: &Set, session: &Super) -> Result {
     let mut durable = set.durable.lock();
     let mine = durable.ok_or(EINVAL)?;

@@ -59,6 +59,8 @@ impl BlockDevice {
     /// Opens the block device at `path`, as the current task sees the file system; for reading,
     /// and for writing if `write`. With `exclusive`, nobody but the same holder can have it so.
     ///
+    /// A kernel thread sees paths as the init process does.
+    ///
     /// Context: process, may sleep.
     ///
     /// # Errors
@@ -74,7 +76,7 @@ impl BlockDevice {
         let holder = exclusive.map_or(ptr::null_mut(), Holder::as_ptr);
         // SAFETY: `path` is a string; a holder lives for ever and may be null.
         let file = kernel::error::from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_path(path.as_char_ptr(), mode, holder, ptr::null())
+            bindings::kapi_bdev_open(path.as_char_ptr(), mode, holder)
         })?;
         // SAFETY: An open file of a block device.
         unsafe { Self::from_file(file, ptr::null()) }

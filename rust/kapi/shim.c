@@ -7,6 +7,7 @@
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/cpumask.h>
+#include <linux/fs_struct.h>
 #include <linux/highmem.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
@@ -276,4 +277,14 @@ void kapi_global_lock(void)
 void kapi_global_unlock(void)
 {
 	mutex_unlock(&kapi_globals);
+}
+
+/* blkdev.rs: a kernel thread's root is the empty one in which it was started. */
+struct file *kapi_bdev_open(const char *path, blk_mode_t mode, void *holder)
+{
+	if (!(current->flags & PF_KTHREAD))
+		return bdev_file_open_by_path(path, mode, holder, NULL);
+	scoped_with_init_fs()
+		return bdev_file_open_by_path(path, mode, holder, NULL);
+	unreachable();
 }

@@ -61,6 +61,9 @@ void kapi_wake_up(struct wait_queue_head *wq);
 unsigned int kapi_noio_save(void);
 void kapi_noio_restore(unsigned int flags);
 
+/* blkdev.rs */
+struct file *kapi_bdev_open(const char *path, blk_mode_t mode, void *holder);
+
 /* global.rs */
 void kapi_global_lock(void);
 void kapi_global_unlock(void);
