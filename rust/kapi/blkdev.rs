@@ -215,6 +215,32 @@ impl BlockDevice {
         })
     }
 
+    /// The longest discard in sectors; 0 if the device has none. Context: any.
+    pub fn max_discard_sectors(&self) -> u32 {
+        // SAFETY: The device is open.
+        unsafe { bindings::kapi_bdev_max_discard_sectors(self.bdev_ptr()) }
+    }
+
+    /// Discards a range: its contents are undefined afterwards. Allocates bios with `GFP_NOIO`.
+    ///
+    /// Context: process, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the device has no discard; `EINVAL` if the range is not aligned to logical
+    /// blocks; `EIO` and what else the device answers.
+    pub fn discard(&self, sector: u64, sectors: u64) -> Result {
+        // SAFETY: The device is open; the block layer checks the range.
+        kernel::error::to_result(unsafe {
+            bindings::blkdev_issue_discard(
+                self.bdev_ptr(),
+                sector,
+                sectors,
+                bindings::KAPI_CONST_GFP_NOIO,
+            )
+        })
+    }
+
     /// Reads whole logical blocks from `sector` on.
     ///
     /// Context: process, sleeps. Allocates one page.
@@ -232,7 +258,8 @@ impl BlockDevice {
             self.page_io(bindings::req_op_REQ_OP_READ, at, &page, chunk.len())?;
             // SAFETY: `chunk` is valid for writes; the page is ours and no I/O on it is going on.
             unsafe { page.read_raw(chunk.as_mut_ptr(), 0, chunk.len()) }?;
-            at += (chunk.len() / SECTOR_SIZE) as u64;
+            // Checked above not to leave the device.
+            at = at.wrapping_add((chunk.len() / SECTOR_SIZE) as u64);
         }
         Ok(())
     }
@@ -254,7 +281,8 @@ impl BlockDevice {
             unsafe { page.write_raw(chunk.as_ptr(), 0, chunk.len()) }?;
             let opf = bindings::req_op_REQ_OP_WRITE | bindings::KAPI_CONST_REQ_SYNC;
             self.page_io(opf, at, &page, chunk.len())?;
-            at += (chunk.len() / SECTOR_SIZE) as u64;
+            // Checked above not to leave the device.
+            at = at.wrapping_add((chunk.len() / SECTOR_SIZE) as u64);
         }
         Ok(())
     }

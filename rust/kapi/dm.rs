@@ -868,8 +868,8 @@ unsafe fn split(ti: *mut bindings::dm_target, bio: *mut bindings::bio) {
         return;
     }
     // A power of two: see `set_max_io_len`.
-    let offset = iter.bi_sector.wrapping_sub(begin) & (max - 1);
-    let left = max - offset;
+    let offset = iter.bi_sector.wrapping_sub(begin) & max.wrapping_sub(1);
+    let left = max.wrapping_sub(offset);
     if sectors > left {
         // SAFETY: Called from `map`, for one bio that is no flush and, with one bio an operation,
         // not a duplicate; it is shortened, and not to nothing. Atomic writes are not supported.
@@ -942,17 +942,19 @@ impl Emitter<'_> {
 
 impl fmt::Write for Emitter<'_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        let n = s.len().min(self.maxlen.saturating_sub(self.len + 1));
+        let room = self.maxlen.saturating_sub(self.len).saturating_sub(1);
+        let n = s.len().min(room);
         if n == 0 {
             return Ok(());
         }
         // SAFETY: `len + n < maxlen`: both the text and the NUL after it fit.
         unsafe {
-            ptr::copy_nonoverlapping(s.as_ptr(), self.buf.add(self.len).cast(), n);
-            self.buf.add(self.len + n).write(0);
+            let end = self.buf.add(self.len);
+            ptr::copy_nonoverlapping(s.as_ptr(), end.cast(), n);
+            end.add(n).write(0);
         }
         // INVARIANT: As just written.
-        self.len += n;
+        self.len = self.len.saturating_add(n);
         Ok(())
     }
 }
@@ -980,7 +982,7 @@ fn error_text(args: fmt::Arguments<'_>) -> *mut c_char {
             let room = self.at.iter().take(ERROR_LEN - 1).skip(self.len);
             for (to, from) in room.zip(s.bytes()) {
                 to.store(from as i8, Relaxed);
-                self.len += 1;
+                self.len = self.len.saturating_add(1);
             }
             Ok(())
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asynchronous I/O straight out of persistent memory.
+//! Asynchronous I/O straight out of persistent memory, and bulk I/O that waits.
 //!
 //! Bios come from a set with a reserve, so that a submission never fails for lack of memory: it
 //! waits for an earlier one to end.
@@ -10,6 +10,7 @@
 use core::mem::{offset_of, size_of, ManuallyDrop};
 use core::ptr::NonNull;
 
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::atomic::ordering::{Acquire, Full, Relaxed};
 use kernel::sync::atomic::Atomic;
@@ -20,6 +21,7 @@ use crate::bindings;
 use crate::bio::{BlkStatus, PayloadRef};
 use crate::blkdev::BlockDevice;
 use crate::event::Event;
+use crate::iobuf::IoBuf;
 use crate::log::warn_once;
 use crate::new_event;
 use crate::pmem::PmemSpan;
@@ -195,6 +197,91 @@ impl IoPool {
                 bindings::__bio_add_page(bio, bvec.bv_page, bvec.bv_len, bvec.bv_offset);
             }
             bindings::submit_bio(bio);
+        }
+    }
+
+    /// Reads the first `len` bytes of `buf` from `sector` of `device`, and waits.
+    ///
+    /// Context: process, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `len` is 0, not a multiple of the logical block size or more than `buf` has;
+    /// `EIO` and what else the device answers.
+    pub fn read_wait(
+        &self,
+        device: &BlockDevice,
+        sector: u64,
+        buf: &mut IoBuf,
+        len: usize,
+    ) -> Result {
+        let mem = buf.as_mut_slice();
+        // SAFETY: `mem` is a whole `IoBuf`, borrowed to be written to until the I/O is over.
+        unsafe { self.io_wait(device, bindings::req_op_REQ_OP_READ, sector, mem, len) }
+    }
+
+    /// Writes the first `len` bytes of `buf` to `sector` of `device`, with `fua` durably, and
+    /// waits.
+    ///
+    /// Context: process, sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`IoPool::read_wait`].
+    pub fn write_wait(
+        &self,
+        device: &BlockDevice,
+        sector: u64,
+        buf: &IoBuf,
+        len: usize,
+        fua: bool,
+    ) -> Result {
+        let mut opf = bindings::req_op_REQ_OP_WRITE | bindings::KAPI_CONST_REQ_SYNC;
+        if fua {
+            opf |= bindings::KAPI_CONST_REQ_FUA;
+        }
+        // SAFETY: `buf` is borrowed until the I/O is over, which only reads from it.
+        unsafe { self.io_wait(device, opf, sector, buf.as_slice(), len) }
+    }
+
+    /// # Safety
+    ///
+    /// `mem` is all of an [`IoBuf`], and may be written to if `opf` says read.
+    unsafe fn io_wait(
+        &self,
+        device: &BlockDevice,
+        opf: bindings::blk_opf_t,
+        sector: u64,
+        mem: *const [u8],
+        len: usize,
+    ) -> Result {
+        let block = device.logical_block_size() as usize;
+        if len == 0 || len > mem.len() || len.checked_rem(block) != Some(0) {
+            return Err(EINVAL);
+        }
+        // SAFETY: The set is initialised, and waits rather than fail. The bio is ours until it is
+        // put, and gets as many pages of a vmalloc area as it has room for. They stay there while
+        // `submit_bio_wait()` runs.
+        unsafe {
+            let bio = bindings::bio_alloc_bioset(
+                device.bdev_ptr(),
+                len.div_ceil(PAGE_SIZE) as c_ushort,
+                opf,
+                bindings::KAPI_CONST_GFP_NOIO,
+                self.0.set.get(),
+            );
+            if bio.is_null() {
+                return Err(ENOMEM);
+            }
+            (*bio).bi_iter.bi_sector = sector;
+            let all = bindings::bio_add_vmalloc(bio, mem.cast_mut().cast(), len as c_uint);
+            let result = if all {
+                bindings::submit_bio_wait(bio)
+            } else {
+                EINVAL.to_errno()
+            };
+            bindings::bio_put(bio);
+            kernel::error::to_result(result)
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `range_lock.rs` | (ours) locks on sector ranges            | any                                 |
 //! | `irqlock.rs`    | `spin_lock_irqsave()`                    | any                                 |
 //! | `blkdev.rs`     | block device files, synchronous I/O      | process, may sleep                  |
+//! | `iobuf.rs`      | vmalloc'ed buffers for bulk I/O          | process, may sleep                  |
 //! | `iopool.rs`     | bio sets, asynchronous I/O out of pmem   | submit: process; completion: any    |
 //! | `pmem.rs`       | DAX devices, non-temporal stores, CRC32C | open: process; access: any          |
 //! | `net.rs`        | network namespaces, TCP sockets          | process, may sleep                  |
@@ -36,6 +37,7 @@ pub mod cpu;
 pub mod dm;
 pub mod event;
 pub mod global;
+pub mod iobuf;
 pub mod iopool;
 pub mod irqlock;
 pub mod log;

@@ -592,7 +592,7 @@ impl TcpStream {
                 *received = 0;
                 return Ok(());
             }
-            *received += self.recv_until(rest, deadline)?;
+            *received = received.saturating_add(self.recv_until(rest, deadline)?);
         }
     }
 
@@ -780,7 +780,7 @@ impl Vecs {
         let slot = self.vecs.get_mut(self.len).ok_or(E2BIG)?;
         slot.iov_base = base.cast_mut().cast();
         slot.iov_len = len;
-        self.len += 1;
+        self.len = self.len.saturating_add(1);
         Ok(())
     }
 
@@ -790,7 +790,9 @@ impl Vecs {
         if left.is_empty() {
             return None;
         }
-        let bytes = left.iter().map(|vec| vec.iov_len).sum();
+        let bytes = left
+            .iter()
+            .fold(0, |sum: usize, vec| sum.saturating_add(vec.iov_len));
         Some((left.as_mut_ptr(), left.len(), bytes))
     }
 
@@ -798,11 +800,12 @@ impl Vecs {
         while let Some(vec) = self.vecs.get_mut(self.first) {
             if bytes < vec.iov_len {
                 vec.iov_base = vec.iov_base.wrapping_byte_add(bytes);
-                vec.iov_len -= bytes;
+                vec.iov_len = vec.iov_len.saturating_sub(bytes);
                 return;
             }
-            bytes -= vec.iov_len;
-            self.first += 1;
+            // Not more than there is.
+            bytes = bytes.saturating_sub(vec.iov_len);
+            self.first = self.first.saturating_add(1);
             if bytes == 0 {
                 return;
             }

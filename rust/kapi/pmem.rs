@@ -252,8 +252,8 @@ impl Pmem {
         }
 
         let want = len / page;
-        let (base, pfn, got) =
-            direct_access(&dax, (start + offset) / page, want).map_err(PmemError::Access)?;
+        let (base, pfn, got) = direct_access(&dax, start.saturating_add(offset) / page, want)
+            .map_err(PmemError::Access)?;
         if got < want {
             return Err(PmemError::NotContiguous {
                 got: got * page,
@@ -427,8 +427,8 @@ impl Pmem {
             let piece = bounce.get_mut(..n).ok_or(ERANGE)?;
             self.read(at, piece)?;
             crc = crc32c(crc, piece);
-            at += n;
-            left -= n;
+            at = at.wrapping_add(n);
+            left = left.wrapping_sub(n);
         }
         Ok(crc)
     }
@@ -450,7 +450,7 @@ impl Pmem {
                 bindings::kapi_memcpy_flushcache(dst.cast(), bindings::kapi_zero_page(), n);
                 dst = dst.add(n);
             }
-            left -= n;
+            left = left.wrapping_sub(n);
         }
         Ok(())
     }
@@ -540,7 +540,11 @@ impl<'a> PmemSpan<'a> {
     /// One vector over the pages, which follow each other.
     #[inline]
     pub(crate) fn bvec(&self) -> bindings::bio_vec {
-        let pfn = self.pmem.pfn + (self.off / PAGE_SIZE) as c_ulong;
+        // A page of `pmem`, so this does not wrap.
+        let pfn = self
+            .pmem
+            .pfn
+            .wrapping_add((self.off / PAGE_SIZE) as c_ulong);
         bindings::bio_vec {
             // SAFETY: Any number may be asked for; this one has a page, by the invariant of
             // `Pmem`.
@@ -593,8 +597,8 @@ unsafe fn store_crc(fast: bool, dst: *mut u8, src: *const u8, len: usize, crc: u
     }
     // Only words that are aligned at the destination go the fast way.
     let head = dst.align_offset(8).min(len);
-    let words = (len - head) / 8;
-    let tail = len - head - words * 8;
+    let words = len.wrapping_sub(head) / 8;
+    let tail = len.wrapping_sub(head) % 8;
     // SAFETY: By the contract; the three parts follow each other. The processor has `crc32`.
     unsafe {
         let mut crc = crc;
@@ -603,7 +607,7 @@ unsafe fn store_crc(fast: bool, dst: *mut u8, src: *const u8, len: usize, crc: u
         }
         crc = store_crc_words(dst.add(head).cast(), src.add(head), words, crc);
         if tail > 0 {
-            let done = len - tail;
+            let done = len.wrapping_sub(tail);
             crc = store_crc_bounce(dst.add(done), src.add(done), tail, crc);
         }
         crc
@@ -619,7 +623,8 @@ unsafe fn store_crc_bounce(dst: *mut u8, src: *const u8, len: usize, crc: u32) -
     let mut bounce = [0u8; BOUNCE];
     let (mut crc, mut done) = (crc, 0);
     while done < len {
-        let n = (len - done).min(BOUNCE);
+        // No arithmetic here wraps: `done` grows up to `len`.
+        let n = len.wrapping_sub(done).min(BOUNCE);
         // SAFETY: By the contract; `n` is at most the length of `bounce`. The copy out of the
         // source is made by C, once.
         unsafe {
@@ -627,7 +632,7 @@ unsafe fn store_crc_bounce(dst: *mut u8, src: *const u8, len: usize, crc: u32) -
             crc = bindings::crc32c(crc, bounce.as_ptr().cast(), n);
             bindings::kapi_memcpy_flushcache(dst.add(done).cast(), bounce.as_ptr().cast(), n);
         }
-        done += n;
+        done = done.wrapping_add(n);
     }
     crc
 }
@@ -712,5 +717,5 @@ unsafe fn store_crc_words(dst: *mut u64, src: *const u8, words: usize, crc: u32)
 #[cfg(not(CONFIG_X86_64))]
 unsafe fn store_crc_words(dst: *mut u64, src: *const u8, words: usize, crc: u32) -> u32 {
     // SAFETY: By the contract.
-    unsafe { store_crc_bounce(dst.cast(), src, words * 8, crc) }
+    unsafe { store_crc_bounce(dst.cast(), src, words.wrapping_mul(8), crc) }
 }

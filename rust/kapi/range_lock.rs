@@ -278,7 +278,8 @@ impl<T> RangeLock<T> {
         if bio.sectors() == 0 {
             return Ok(bio);
         }
-        let last = bio.sector().saturating_add(u64::from(bio.sectors()) - 1);
+        let end = bio.sector().saturating_add(u64::from(bio.sectors()));
+        let last = end.wrapping_sub(1);
         let (Some(bucket), true) = (
             self.bucket(member, bio.sector()),
             bio.sector() / CHUNK_SECTORS == last / CHUNK_SECTORS,

@@ -85,6 +85,11 @@ bool kapi_bdev_is_zoned(struct block_device *bdev)
 	return bdev_is_zoned(bdev);
 }
 
+unsigned int kapi_bdev_max_discard_sectors(struct block_device *bdev)
+{
+	return bdev_max_discard_sectors(bdev);
+}
+
 bool kapi_bdev_dead(struct block_device *bdev)
 {
 	return test_bit(GD_DEAD, &bdev->bd_disk->state) ||

@@ -31,6 +31,7 @@ unsigned int kapi_bdev_dma_alignment(struct block_device *bdev);
 bool kapi_bdev_write_cache(struct block_device *bdev);
 bool kapi_bdev_fua(struct block_device *bdev);
 bool kapi_bdev_is_zoned(struct block_device *bdev);
+unsigned int kapi_bdev_max_discard_sectors(struct block_device *bdev);
 bool kapi_bdev_dead(struct block_device *bdev);
 int kapi_bdev_name(struct block_device *bdev, char *buf, size_t size);
 
