@@ -379,3 +379,17 @@ pub(crate) fn cancelled(set: &Set, journal: &Journal, mut bio: HostBio<Io>) {
     let status = b_status(&bio);
     bio.complete(status);
 }
+
+/// This node may not acknowledge anything any more: what waits for the partner or the remote fails.
+/// Worker context.
+pub(crate) fn fail_waiting(set: &Set, journal: &Journal) {
+    for locked in journal.lanes.iter() {
+        for lane_seq in locked.lane.tail()..locked.lane.head() {
+            let bio = locked.lane.slot(lane_seq).and_then(|s| s.host.take());
+            if let Some(mut bio) = bio {
+                unlock(set, &mut bio);
+                bio.complete(BlkStatus::IOERR);
+            }
+        }
+    }
+}

@@ -266,6 +266,8 @@ fn greet(
 struct Session {
     conn: Arc<TcpStream>,
     dead: AtomicBool,
+    /// For each lane, what the partner has said that it has.
+    stored: [AtomicU64; MAX_LANES],
 }
 
 #[inline(never)]
@@ -305,6 +307,7 @@ fn mirror(
         Session {
             conn: conn.clone(),
             dead: AtomicBool::new(false),
+            stored: [const { AtomicU64::new(0) }; MAX_LANES],
         },
         GFP_KERNEL,
     )?;
@@ -337,17 +340,15 @@ fn mirror(
         l.stop();
     }
     set.link.set_up(false);
-    match journal.on_mirror(MirrorEvent::Disconnected) {
-        Ok(Mirror::Lost) => {
-            if set.phase() == Phase::Serving {
-                pr_warn!(
-                    "set {}: the partner is lost: writes wait for it\n",
-                    set.name.as_str()
-                );
-            }
-        }
-        Ok(_) => {}
-        Err(e) => return Err(illegal(e)),
+    let before = journal.mirror();
+    let after = journal
+        .on_mirror(MirrorEvent::Disconnected)
+        .map_err(illegal)?;
+    if before == Mirror::Mirrored && after == Mirror::Lost {
+        pr_warn!(
+            "set {}: the partner is lost: writes wait for it\n",
+            set.name.as_str()
+        );
     }
     set.ship.signal();
     result
@@ -409,8 +410,10 @@ impl<'a> Sender<'a> {
             }
             self.mark()?;
             if let Mirror::CatchingUp { alone, .. } = self.journal.mirror() {
-                self.catch_up(alone)?;
-                continue;
+                if self.all_stored() {
+                    self.catch_up(alone)?;
+                    continue;
+                }
             }
             let (interval, _) = self.set.settings.heartbeat();
             let idle = time::now_ns().saturating_sub(self.last_sent);
@@ -491,7 +494,20 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Everything that was there has been sent. Now writes wait for the partner again; what was
+    /// Whether the partner has said that it has whatever was sent. Only then is it worth waiting for.
+    fn all_stored(&self) -> bool {
+        self.journal.lanes.iter().all(|l| {
+            let i = usize::from(l.lane.index());
+            let stored = self
+                .session
+                .stored
+                .get(i)
+                .map_or(0, |s| s.load(Ordering::Acquire));
+            stored >= self.cursor.get(i).copied().unwrap_or(u64::MAX)
+        })
+    }
+
+    /// The partner has everything that was there. Now writes wait for the partner again; what was
     /// appended in between is sent as well; then the partner may call its copy complete.
     fn catch_up(&mut self, alone: bool) -> Result {
         if alone {
@@ -573,6 +589,12 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
             Kind::Ack => {
                 let ack = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
                 stored = ack.stored;
+                for (s, n) in session.stored.iter().zip(&stored) {
+                    s.store(*n, Ordering::Release);
+                }
+                if matches!(journal.mirror(), Mirror::CatchingUp { .. }) {
+                    set.send.signal();
+                }
                 let news = {
                     let mut marks = journal.marks.lock();
                     let news = ack.mark > marks.partner_has;

@@ -269,7 +269,7 @@ impl<'a> Work<'a> {
     }
 
     fn issue(&mut self) {
-        while time::now_ns() >= self.retry_at {
+        while time::now_ns() >= self.retry_at && self.set.phase() == Phase::Serving {
             let Ok(ship) = self.shipper.next(self.journal) else {
                 return;
             };

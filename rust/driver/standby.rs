@@ -149,7 +149,9 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
     let mut durable = set.durable.lock();
     let known = durable.as_ref().map_or(Generation(0), |s| s.generation);
     let busy = match set.phase() {
-        Phase::Assembling | Phase::Stopping => Some(Reason::Busy),
+        Phase::Assembling | Phase::TakingOver | Phase::Fenced | Phase::Stopping => {
+            Some(Reason::Busy)
+        }
         Phase::Failed => Some(Reason::Failed),
         _ => None,
     };

@@ -119,6 +119,11 @@ impl Target for Volume {
         if bio.io().seq.0 == 0 {
             return EndIo::Done(bio, status);
         }
+        if this.set.phase() != Phase::Serving {
+            // Fenced or failed meanwhile: no acknowledgement after that.
+            append::unlock(&this.set, &mut bio);
+            return EndIo::Done(bio, BlkStatus::IOERR);
+        }
         if !status.is_ok() {
             bio.io_mut().failed = Some(status);
             this.set.failed_locally(bio);

@@ -187,6 +187,9 @@ fn pass(set: &Arc<Set>) {
                 bio.complete(BlkStatus::IOERR);
             });
         }
+        if let Some(journal) = set.journal().filter(|_| phase != Phase::Standby) {
+            append::fail_waiting(set, journal);
+        }
         return;
     }
     if phase != Phase::Serving {
