@@ -44,6 +44,7 @@ use kernel::sync::atomic::Atomic;
 
 use crate::bindings;
 use crate::blkdev::BlockDevice;
+use crate::dm::TargetId;
 use crate::kernel_display;
 use crate::log::warn_once;
 use crate::pmem::PmemSpan;
@@ -186,7 +187,7 @@ impl fmt::Display for Op {
 ///
 /// # Invariants
 ///
-/// From `map` until the clone is freed: `bio` is the clone, valid; `ti` the target that it is for.
+/// From `map` until the clone is freed: `bio` is the clone, valid; `target` the one that it is for.
 /// `sector`, `sectors` and `opf` say what the clone asked for when it came and do not change.
 ///
 /// Who owns the clone has the fields to itself, with these exceptions: `link` belongs to the
@@ -194,7 +195,7 @@ impl fmt::Display for Op {
 /// `queue_next` to the [`BioQueue`] that the clone is in.
 pub(crate) struct Head {
     bio: NonNull<bindings::bio>,
-    ti: *const bindings::dm_target,
+    target: TargetId,
     queue_next: *mut Head,
     pub(crate) link: range_lock::Link,
     /// Relative to the begin of the target.
@@ -203,8 +204,8 @@ pub(crate) struct Head {
     opf: u32,
     /// [`HostBio::complete`] was called: `end_io` lets the clone pass.
     finishing: bool,
-    /// Remapped to a device that is not of this target: must not be submitted.
-    astray: bool,
+    /// Directed to a device of this target: may be submitted.
+    routed: bool,
     /// A reference on the pages in `bvec`, if [`HostBio::set_payload`] was called.
     payload: Option<PayloadRef>,
     bvec: bindings::bio_vec,
@@ -280,19 +281,19 @@ impl<T: Default> HostBio<T> {
     ///
     /// # Safety
     ///
-    /// `ti` is a target made by `dm.rs` with `Io = T`, and `bio` a clone that dm has just handed
-    /// to its `map`.
+    /// `bio` is a clone that dm has just handed to the `map` of a target made by `dm.rs` with
+    /// `Io = T`, which begins at sector `begin` and has the number `target`.
     #[inline]
     pub(crate) unsafe fn from_map(
-        ti: *const bindings::dm_target,
+        target: TargetId,
+        begin: u64,
         bio: NonNull<bindings::bio>,
     ) -> Self {
         // SAFETY: `bio` is a clone of a target with this much per-bio data.
         let data = unsafe { bindings::dm_per_bio_data(bio.as_ptr(), per_bio_size::<T>()) };
         let per_bio: *mut PerBio<T> = data.cast();
-        // SAFETY: `bio` and `ti` are valid.
-        let (iter, opf, begin) =
-            unsafe { ((*bio.as_ptr()).bi_iter, (*bio.as_ptr()).bi_opf, (*ti).begin) };
+        // SAFETY: `bio` is valid.
+        let (iter, opf) = unsafe { ((*bio.as_ptr()).bi_iter, (*bio.as_ptr()).bi_opf) };
         let sectors = iter.bi_size >> SECTOR_SHIFT;
         // An empty flush carries the sector of the write that it precedes, if any.
         let sector = if sectors == 0 {
@@ -306,14 +307,14 @@ impl<T: Default> HostBio<T> {
                 // INVARIANT: As the type demands.
                 head: Head {
                     bio,
-                    ti,
+                    target,
                     queue_next: ptr::null_mut(),
                     link: range_lock::Link::new(),
                     sector,
                     sectors,
                     opf,
                     finishing: false,
-                    astray: false,
+                    routed: false,
                     payload: None,
                     bvec: bindings::bio_vec {
                         bv_page: ptr::null_mut(),
@@ -471,11 +472,11 @@ impl<T> HostBio<T> {
     /// Context: any.
     #[inline]
     pub fn remap(&mut self, device: &BlockDevice, sector: u64) {
-        let (bio, ti) = (self.bio_ptr(), self.head().ti);
-        let astray = !device.is_of_target(ti);
+        let bio = self.bio_ptr();
+        let routed = device.is_of_target(self.head().target);
         // SAFETY: The clone is ours.
-        unsafe { (*self.head.as_ptr()).astray = astray };
-        if astray {
+        unsafe { (*self.head.as_ptr()).routed = routed };
+        if !routed {
             warn_once!("a host bio was remapped to a device of another target: it fails");
             return;
         }
@@ -547,7 +548,8 @@ impl<T> HostBio<T> {
     ///
     /// Context: process, may sleep (waits for requests, throttling).
     pub fn submit(self) {
-        if self.head().astray {
+        if !self.is_routed() {
+            warn_once!("a host bio was submitted without having been remapped: it fails");
             return self.complete(BlkStatus::IOERR);
         }
         let bio = self.into_raw();
@@ -598,10 +600,10 @@ impl<T> HostBio<T> {
         ManuallyDrop::new(self).bio_ptr()
     }
 
-    /// Whether the bio was directed to a device of somebody else.
+    /// Whether the bio was directed to a device of its target.
     #[inline]
-    pub(crate) fn is_astray(&self) -> bool {
-        self.head().astray
+    pub(crate) fn is_routed(&self) -> bool {
+        self.head().routed
     }
 }
 

@@ -15,7 +15,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 
 use crate::bindings;
-use crate::dm::DmDev;
+use crate::dm::{DmDev, TargetId};
 use crate::noio::NoIo;
 use crate::{SECTOR_SHIFT, SECTOR_SIZE};
 
@@ -41,13 +41,13 @@ impl Holder {
 ///
 /// # Invariants
 ///
-/// `file` is a block device's file, with a reference of our own; if `ti` is null we have opened it
-/// ourselves. `bdev` is its device, valid as long as the file. `ti` is the target that got the
-/// device from dm, or null.
+/// `file` is a block device's file, with a reference of our own; without a `target` we opened it
+/// ourselves. `bdev` is its device, valid as long as the file.
 pub struct BlockDevice {
     file: NonNull<bindings::file>,
     bdev: NonNull<bindings::block_device>,
-    ti: *const bindings::dm_target,
+    /// The target that got the device from dm, if one did.
+    target: Option<TargetId>,
 }
 
 // SAFETY: A block device may be used from any thread.
@@ -79,7 +79,7 @@ impl BlockDevice {
             bindings::kapi_bdev_open(path.as_char_ptr(), mode, holder)
         })?;
         // SAFETY: An open file of a block device.
-        unsafe { Self::from_file(file, ptr::null()) }
+        unsafe { Self::from_file(file, None) }
     }
 
     /// Another view of a device that dm has opened for a target.
@@ -93,20 +93,20 @@ impl BlockDevice {
         // SAFETY: `dev` holds a reference on the file, which is one of a block device.
         unsafe {
             let file = bindings::get_file(dev.file.as_ptr());
-            Self::from_file(file, dev.target())
+            Self::from_file(file, Some(dev.target()))
         }
     }
 
     /// # Safety
     ///
-    /// `file` is a block device's, with a reference that the result takes over. `ti` is null or
-    /// the target that got the device.
-    unsafe fn from_file(file: *mut bindings::file, ti: *const bindings::dm_target) -> Result<Self> {
+    /// `file` is a block device's, with a reference that the result takes over; of `target`'s list
+    /// if there is one.
+    unsafe fn from_file(file: *mut bindings::file, target: Option<TargetId>) -> Result<Self> {
         // SAFETY: By the contract.
         let bdev = unsafe { bindings::file_bdev(file) };
         match (NonNull::new(file), NonNull::new(bdev)) {
             // INVARIANT: By the contract.
-            (Some(file), Some(bdev)) => Ok(Self { file, bdev, ti }),
+            (Some(file), Some(bdev)) => Ok(Self { file, bdev, target }),
             _ => Err(ENXIO),
         }
     }
@@ -115,10 +115,10 @@ impl BlockDevice {
         self.bdev.as_ptr()
     }
 
-    /// Whether `ti` got the device from dm.
+    /// Whether `target` got the device from dm.
     #[inline]
-    pub(crate) fn is_of_target(&self, ti: *const bindings::dm_target) -> bool {
-        ptr::eq(self.ti, ti)
+    pub(crate) fn is_of_target(&self, target: TargetId) -> bool {
+        self.target == Some(target)
     }
 
     /// The length in sectors. Context: any.
@@ -325,7 +325,7 @@ impl BlockDevice {
 
 impl Drop for BlockDevice {
     fn drop(&mut self) {
-        if self.ti.is_null() {
+        if self.target.is_none() {
             // SAFETY: We have opened the file: this ends the claim and puts it. Process context.
             unsafe { bindings::bdev_fput(self.file.as_ptr()) };
         } else {

@@ -170,8 +170,20 @@ pub trait Target: Send + Sync + Sized + 'static {
     }
 }
 
+/// A number that no other target ever had, of this type or another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TargetId(u64);
+
+impl TargetId {
+    fn new() -> Self {
+        static NEXT: Atomic<u64> = Atomic::new(0);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
 /// What `ti->private` points to.
 struct Instance<T> {
+    id: TargetId,
     target: Arc<T>,
     devices: KVec<NonNull<bindings::dm_dev>>,
     handle: Option<Arc<HandleInner>>,
@@ -184,11 +196,11 @@ struct Instance<T> {
 ///
 /// # Invariants
 ///
-/// `file` is the device's file, with a reference of our own. `dev` is only compared unless it is
-/// known to be in the list of the instance of `ti`.
+/// `file` is the device's file, with a reference of our own. `dev` is in the list of the instance
+/// of `target`, and valid as long as that.
 pub struct DmDev {
     pub(crate) file: NonNull<bindings::file>,
-    ti: *const bindings::dm_target,
+    target: TargetId,
     dev: NonNull<bindings::dm_dev>,
 }
 
@@ -198,8 +210,8 @@ unsafe impl Send for DmDev {}
 unsafe impl Sync for DmDev {}
 
 impl DmDev {
-    pub(crate) fn target(&self) -> *const bindings::dm_target {
-        self.ti
+    pub(crate) fn target(&self) -> TargetId {
+        self.target
     }
 }
 
@@ -218,6 +230,7 @@ impl Drop for DmDev {
 /// `ti` is the target that dm is constructing.
 pub struct CtrContext<'a> {
     ti: NonNull<bindings::dm_target>,
+    id: TargetId,
     devices: KVec<NonNull<bindings::dm_dev>>,
     handle: Option<Arc<HandleInner>>,
     _ti: PhantomData<&'a mut bindings::dm_target>,
@@ -281,7 +294,7 @@ impl CtrContext<'_> {
         // INVARIANT: A reference was taken above; `dev` is in the list of this target.
         Ok(DmDev {
             file: NonNull::new(file).ok_or(ENODEV)?,
-            ti: self.ti.as_ptr(),
+            target: self.id,
             dev,
         })
     }
@@ -571,6 +584,7 @@ impl<T: Target> Trampolines<T> {
         // INVARIANT: dm is constructing `ti`.
         let mut ctx = CtrContext {
             ti,
+            id: TargetId::new(),
             devices: KVec::new(),
             handle: None,
             _ti: PhantomData,
@@ -609,6 +623,7 @@ impl<T: Target> Trampolines<T> {
         // `HostBio::submit` is `dm_submit_bio_remap()`.
         ti.set_accounts_remapped_io(true);
         Ok(slot.write(Instance {
+            id: ctx.id,
             target,
             devices: core::mem::take(&mut ctx.devices),
             handle: ctx.handle.take(),
@@ -622,6 +637,7 @@ impl<T: Target> Trampolines<T> {
         // SAFETY: `ctr` has put a box there, and this is the last callback for this target.
         let instance: KBox<Instance<T>> = unsafe { KBox::from_raw((*ti).private.cast()) };
         let Instance {
+            id: _,
             target,
             devices,
             handle,
@@ -648,11 +664,11 @@ impl<T: Target> Trampolines<T> {
         // SAFETY: Both are what dm passed.
         unsafe { split(ti, bio) };
         // SAFETY: dm hands the clone over, and it is of a target with `Io = T::Io`.
-        let host_bio = unsafe { HostBio::<T::Io>::from_map(ti, clone) };
+        let host_bio = unsafe { HostBio::<T::Io>::from_map(this.id, (*ti).begin, clone) };
         let (done, code) = match T::map(&this.target, host_bio) {
             Map::Submitted => return bindings::DM_MAPIO_SUBMITTED as c_int,
             Map::Remapped(host_bio) => {
-                if host_bio.bio_ptr() == bio && !host_bio.is_astray() {
+                if host_bio.bio_ptr() == bio && host_bio.is_routed() {
                     host_bio.into_raw();
                     return bindings::DM_MAPIO_REMAPPED as c_int;
                 }
@@ -816,12 +832,13 @@ impl<T: Target> Trampolines<T> {
     ) -> c_int {
         // SAFETY: `ti` is a target in use.
         let this = unsafe { Self::instance(ti) };
-        let dev = this.target.devices().dev;
+        let device = this.target.devices();
         let Some(callout) = callout else { return 0 };
         // A `DmDev` may be older than its target: only those of this one are known to be alive.
-        if !this.devices.contains(&dev) {
+        if device.target != this.id {
             return 0;
         }
+        let dev = device.dev;
         // SAFETY: `dev` belongs to this target, and `data` is for `callout`.
         unsafe { callout(ti, dev.as_ptr(), 0, (*ti).len, data) }
     }

@@ -66,6 +66,7 @@ impl Event {
     }
 
     fn wake(&self) {
+        // ORDERING: The exchange is the full barrier that `kapi_wake_up()` wants.
         if self.signalled.xchg(1, Full) == 0 {
             // SAFETY: `wq` has been initialised and lives as long as `self`.
             unsafe { bindings::kapi_wake_up(self.wq.get()) };
