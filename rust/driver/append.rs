@@ -209,6 +209,11 @@ pub(crate) fn zero_local(set: &Arc<Set>, mut bio: HostBio<Io>) {
         None => Err(ENODEV),
     };
     match result {
+        Ok(()) if set.phase() != Phase::Serving => {
+            // Fenced or failed meanwhile: no acknowledgement after that.
+            unlock(set, &mut bio);
+            bio.complete(BlkStatus::IOERR);
+        }
         Ok(()) => {
             if let Some(bio) = local_done(set, bio) {
                 bio.complete(BlkStatus::OK);

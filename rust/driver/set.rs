@@ -491,12 +491,18 @@ impl Set {
     /// Ends the set. No bio of a host is left by then (device-mapper drained the volumes).
     ///
     /// 1. `Stopping` makes every loop end and keeps new sessions and takeovers from beginning.
-    /// 2. Connections are shut down, which wakes whoever waits for the network.
-    /// 3. Threads are joined in the order in which they were started; each ends by itself. The
+    /// 2. The sender says BYE, so that the partner does not take this for a death; a partner that
+    ///    does not read is not waited for.
+    /// 3. Connections are shut down, which wakes whoever waits for the network.
+    /// 4. Threads are joined in the order in which they were started; each ends by itself. The
     ///    shipper waits for what it has at the remote device, because that I/O reads the log.
-    /// 4. Whoever drops the last reference closes the devices.
+    /// 5. Whoever drops the last reference closes the devices.
     pub(crate) fn stop(&self) {
         self.enter(Phase::Stopping, format_args!("its last volume was removed"));
+        let until = time::now_ns().saturating_add(BYE_NS);
+        while self.journal().is_some() && self.link.is_up() && time::now_ns() < until {
+            time::msleep(1);
+        }
         self.link.hang_up();
         let threads = core::mem::take(&mut *self.threads.lock());
         for t in threads {
@@ -505,6 +511,9 @@ impl Set {
         self.queues.fail_all();
     }
 }
+
+/// How long a partner may take to hear BYE.
+const BYE_NS: u64 = 500_000_000;
 
 /// Writes a new, empty log: first the mark, then the superblock that makes it valid.
 fn format(

@@ -247,7 +247,13 @@ impl<'a> Work<'a> {
             return Ok(d.clone());
         }
         let path = path.to_str().map_err(|_| EINVAL)?;
-        let d = BlockDevice::open(path, Some(&crate::set::HOLDER), true)?;
+        let d = BlockDevice::open(path, Some(&crate::set::HOLDER), true).inspect_err(|e| {
+            ratelimited!(
+                pr_warn,
+                "set {}: remote {path} cannot be opened: {e:?}\n",
+                self.set.name.as_str()
+            );
+        })?;
         if d.sectors() < sectors || d.dma_alignment_mask() > 511 {
             ratelimited!(
                 pr_err,
@@ -369,10 +375,14 @@ impl<'a> Work<'a> {
         match self.retired(new, retire.then_some(low)) {
             Ok(new) => self.journal.put_mark(self.set, new).is_ok(),
             Err(e) => {
-                ratelimited!(
-                    pr_warn,
-                    "set {}: nothing can be retired, a local device does not flush: {e:?}\n",
-                    self.set.name.as_str()
+                // What the device had in its cache may be gone, and reads would not show it. The log
+                // still has all of it: a replay puts it right.
+                self.set.enter(
+                    Phase::Failed,
+                    format_args!(
+                        "a local device fails to flush ({e:?}); once it works, remove the volumes and \
+                         make them anew: the log will be replayed"
+                    ),
                 );
                 false
             }
