@@ -183,6 +183,10 @@ impl fmt::Display for Op {
     }
 }
 
+/// Flags by which a device's quality of service knows a bio that it must account for at its end.
+const SEEN_BY_QOS: c_ushort =
+    (1u32 << bindings::BIO_QOS_THROTTLED | 1u32 << bindings::BIO_QOS_MERGED) as c_ushort;
+
 /// What this crate keeps for each clone, in the clone's per-bio data before the target's own.
 ///
 /// # Invariants
@@ -206,6 +210,10 @@ pub(crate) struct Head {
     finishing: bool,
     /// Directed to a device of this target: may be submitted.
     routed: bool,
+    /// Has come back from below: must be made anew before it is submitted again.
+    spent: bool,
+    /// Where the clone's data was when it came; a device that carries it out moves the clone's own.
+    iter: bindings::bvec_iter,
     /// A reference on the pages in `bvec`, if [`HostBio::set_payload`] was called.
     payload: Option<PayloadRef>,
     bvec: bindings::bio_vec,
@@ -315,6 +323,8 @@ impl<T: Default> HostBio<T> {
                     opf,
                     finishing: false,
                     routed: false,
+                    spent: false,
+                    iter,
                     payload: None,
                     bvec: bindings::bio_vec {
                         bv_page: ptr::null_mut(),
@@ -346,9 +356,13 @@ impl<T> HostBio<T> {
         // SAFETY: `bio` is a clone of a target with this much per-bio data.
         let data = unsafe { bindings::dm_per_bio_data(bio.as_ptr(), per_bio_size::<T>()) };
         let head: *mut Head = data.cast();
-        // SAFETY: `map` has initialised the data.
-        if unsafe { (*head).finishing } {
-            return None;
+        // SAFETY: `map` has initialised the data, and the clone is the target's.
+        unsafe {
+            if (*head).finishing {
+                return None;
+            }
+            (*head).routed = false;
+            (*head).spent = true;
         }
         // INVARIANT: The lower device has ended it and dm offers it to the target.
         Some(Self {
@@ -469,6 +483,8 @@ impl<T> HostBio<T> {
     /// until dm has seen the last bio end. To any other device the bio does not go: it fails with
     /// an I/O error when it is submitted.
     ///
+    /// A bio that came back through `end_io` may be remapped and submitted once more.
+    ///
     /// Context: any.
     #[inline]
     pub fn remap(&mut self, device: &BlockDevice, sector: u64) {
@@ -480,11 +496,33 @@ impl<T> HostBio<T> {
             warn_once!("a host bio was remapped to a device of another target: it fails");
             return;
         }
-        // SAFETY: The clone is ours and was not submitted; the device is open until after the
-        // clone ended, as checked above.
+        if self.head().spent {
+            self.renew();
+        }
+        // SAFETY: The clone is ours and not on its way; the device is open until after the clone
+        // has ended, as checked above.
         unsafe {
             bindings::kapi_bio_set_dev(bio, device.bdev_ptr());
             (*bio).bi_iter.bi_sector = sector;
+        }
+    }
+
+    /// Makes a clone that has been carried out one that is to be, as dm's `dm_bio_restore()` does.
+    #[cold]
+    fn renew(&mut self) {
+        let (bio, head) = (self.bio_ptr(), self.head.as_ptr());
+        // SAFETY: The clone is ours and not on its way, and so is its head. It has ended, so
+        // nothing that was split off it is left to be counted.
+        unsafe {
+            (*bio).bi_iter = (*head).iter;
+            if (*head).payload.is_some() {
+                (*bio).bi_iter.bi_idx = 0;
+                (*bio).bi_iter.bi_offset = 0;
+            }
+            (*bio).bi_flags &= !SEEN_BY_QOS;
+            (*bio).bi_status = BlkStatus::OK.into_raw();
+            (*bio).__bi_remaining.counter = 1;
+            (*head).spent = false;
         }
     }
 
@@ -567,12 +605,10 @@ impl<T> HostBio<T> {
     #[inline]
     pub fn complete(self, status: BlkStatus) {
         let bio = self.finish();
-        let seen_by_qos =
-            (1u32 << bindings::BIO_QOS_THROTTLED | 1u32 << bindings::BIO_QOS_MERGED) as u16;
         // SAFETY: The clone is ours, and goes away with the call. If a lower device has ended it
         // before, that device's quality-of-service accounting is over and must not see it twice.
         unsafe {
-            (*bio).bi_flags &= !seen_by_qos;
+            (*bio).bi_flags &= !SEEN_BY_QOS;
             (*bio).bi_status = status.into_raw();
             bindings::bio_endio(bio);
         }
