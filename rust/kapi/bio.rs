@@ -514,6 +514,8 @@ impl<T> HostBio<T> {
         // SAFETY: The clone is ours and not on its way, and so is its head. It has ended, so
         // nothing that was split off it is left to be counted.
         unsafe {
+            // A request that it was merged into leaves its link behind.
+            (*bio).bi_next = ptr::null_mut();
             (*bio).bi_iter = (*head).iter;
             if (*head).payload.is_some() {
                 (*bio).bi_iter.bi_idx = 0;
