@@ -11,7 +11,7 @@ use crate::{
         newest, Crc, Header, Key, Mark, MarkError, Super, SuperError, Tail, MARK_BYTES,
         RECORD_HEADER_BYTES, SUPER_BYTES,
     },
-    layout::{mark_offset, superblock_offset, Geometry},
+    layout::{mark_offset, superblock_offset, Geometry, SLOT_BYTES},
     limits::MAX_LANES,
     merge::{Lanes, Merge},
     units::{Generation, Seq},
@@ -176,7 +176,13 @@ pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage>
     });
     match (version, errors) {
         (Some(v), _) => Err(Damage::Version(v)),
-        (None, [SuperError::Blank, SuperError::Blank]) => Ok(None),
+        // Partition tables and filesystems begin a little later. Of zeroes only, a raw checksum is 0.
+        (None, [SuperError::Blank, SuperError::Blank]) => {
+            match media.crc(0, 2 * SLOT_BYTES as u32, 0)? {
+                0 => Ok(None),
+                _ => Err(Damage::Foreign),
+            }
+        }
         (None, e) if e.contains(&SuperError::Damaged) => Err(Damage::Superblock),
         _ => Err(Damage::Foreign),
     }

@@ -523,6 +523,12 @@ fn superblocks() {
     let mut pmem = Pmem::new(g.bytes());
     assert_eq!(read_super(&pmem, crc), Ok(None));
     assert_eq!(read_mark(&pmem, crc, key()), Ok(None));
+    // Somebody else's partition table or filesystem.
+    for at in [200, 510, 1024 + 56, 4096 + 128, 8191] {
+        pmem.bytes[at] = 0x80;
+        assert_eq!(read_super(&pmem, crc), Err(Damage::Foreign), "{at}");
+        pmem.bytes[at] = 0;
+    }
     let mut sup = superblock(g);
     write_super(&mut pmem, &sup).unwrap();
     assert_eq!(read_super(&pmem, crc), Ok(Some(sup)));
