@@ -1,0 +1,560 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The one topology of all tests: two controllers of a site, in one kernel.
+#
+#    network namespace a1                       network namespace a2
+#  ┌──────────────────────────┐               ┌──────────────────────────┐
+#  │ a1-v                     │  veth, netem  │                     a2-v │
+#  │ 10.99.0.1:7001 ──────────┼───────────────┼────────── 10.99.0.2:7001 │
+#  │ log: $LOG1               │               │               log: $LOG2 │
+#  └────────┬─────────────┬───┘               └───┬─────────────┬────────┘
+#           │             │                       │             │
+#           │  ┌──────────┼───────────────────────┘             │
+#           │  │          └──────────────────────────────────┐  │
+#           ▼  ▼                                             ▼  ▼
+#    rct-local (dm-linear)                           rct-remote (dm-linear)
+#           │                                                │
+#        $LOCAL                    $PLAIN                 $REMOTE
+#                       (gets the same writes, directly)
+#
+# A volume is a dm device made in its controller's namespace, which is what the module keys its sets
+# by. rct-local and rct-remote stand between, so that a test can make them fail, wait or freeze.
+#
+# What a test file looks like:
+#
+#    . "$(dirname "$0")/topology.sh"
+#    writes_arrive() { ...; }               # any command that fails, fails the test
+#    tests "what a write does" writes_arrive
+#
+# Each test is a shell of its own with blank logs and equal disks; afterwards everything that it made
+# is removed, and that nothing is left is a test too. Devices: LOG1, LOG2 (persistent memory) and
+# LOCAL, REMOTE, PLAIN (at least 32 MiB each) from the environment; their content is lost. In the
+# project's own virtual machine (scripts/vm/run) they are known. Without LOCAL, REMOTE and PLAIN, RAM
+# disks are made.
+
+set -o pipefail
+export LC_ALL=C
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+
+SKIP=4			# kselftest's exit status for "cannot run here"
+: "${SECTORS:=32768}"	# of a volume
+: "${PATIENCE:=20}"	# seconds that a poll may take
+: "${TEST_SECONDS:=150}" # that a test may take
+PORT=7001
+
+state=$(mktemp -d)
+number=0 failures=0
+loaded_here=
+
+skip()	# <why...>
+{
+	echo "1..0 # SKIP $*"
+	exit $SKIP
+}
+
+# --- printing and polling ---------------------------------------------------------------------
+
+note() { echo "# $*"; }
+
+# Runs a command and says so.
+run()	# <command...>
+{
+	note "+ $*"
+	"$@"
+}
+
+# Runs a command that must fail.
+fails()	# <command...>
+{
+	note "+ ! $*"
+	! "$@"
+}
+
+# Waits until a command succeeds.
+poll_for()	# <seconds> <command...>
+{
+	local until=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		if [ $SECONDS -ge $until ]; then
+			note "waited in vain: $*"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+poll() { poll_for "$PATIENCE" "$@"; }
+
+# Checks that a command succeeds all the time.
+stays()	# <seconds> <command...>
+{
+	local until=$((SECONDS + $1 + 1)) what
+	shift
+	what=$*
+	while [ $SECONDS -lt $until ]; do
+		if ! "$@"; then
+			note "did not stay: $what"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# The kernel's log since the test (or the last `forget_log`) began.
+klog() { dmesg | sed "1,/rct: $(cat "$state/mark")\$/d"; }
+
+forget_log()
+{
+	local mark
+	mark="mark $BASHPID.$RANDOM.$SECONDS"
+	echo "$mark" >"$state/mark"
+	echo "rct: $mark" >/dev/kmsg
+}
+
+has_said() { klog | grep -Eq -- "$1"; }
+
+# The kernel's log has a line that matches (or gets one soon).
+said()	# <regex>
+{
+	note "+ said $1"
+	if ! poll_for 5 has_said "$1"; then
+		note "the kernel's log has no '$1' but:"
+		klog | tail -n 8 | sed 's/^/#   /'
+		return 1
+	fi
+}
+
+# --- controllers ------------------------------------------------------------------------------
+
+a1() { note "a1: $*"; ip netns exec a1 "$@"; }
+a2() { note "a2: $*"; ip netns exec a2 "$@"; }
+
+address() { case $1 in a1) echo 10.99.0.1 ;; a2) echo 10.99.0.2 ;; esac }
+other() { case $1 in a1) echo a2 ;; a2) echo a1 ;; esac }
+log_of() { case $1 in a1) echo "$LOG1" ;; a2) echo "$LOG2" ;; esac }
+
+network()
+{
+	ip netns add a1
+	ip netns add a2
+	ip link add veth1 netns a1 type veth peer name veth2 netns a2
+	ip -n a1 address add 10.99.0.1/24 dev veth1
+	ip -n a2 address add 10.99.0.2/24 dev veth2
+	ip -n a1 link set lo up
+	ip -n a2 link set lo up
+	ip -n a1 link set veth1 up
+	ip -n a2 link set veth2 up
+}
+
+cut_link() { run ip -n a1 link set veth1 down; }
+heal_link() { run ip -n a1 link set veth1 up; }
+
+netem()	# <what netem shall do...>
+{
+	run ip netns exec a1 tc qdisc replace dev veth1 root netem "$@"
+	run ip netns exec a2 tc qdisc replace dev veth2 root netem "$@"
+}
+
+no_netem()
+{
+	ip netns exec a1 tc qdisc delete dev veth1 root 2>/dev/null
+	ip netns exec a2 tc qdisc delete dev veth2 root 2>/dev/null
+	return 0
+}
+
+# --- devices ----------------------------------------------------------------------------------
+
+dm_exists() { dmsetup info "$1" >/dev/null 2>&1; }
+
+# dmsetup create, and the device is removed when the test ends.
+dm_create()	# <node, or - for this namespace> <name> <table>
+{
+	local node=$1 name=$2 table=$3 in=()
+	[ "$node" = - ] || in=(ip netns exec "$node")
+	echo "$name" >>"$state/devices"
+	note "${node#-}+ dmsetup create $name --table '$table'"
+	"${in[@]}" dmsetup create "$name" --table "$table"
+}
+
+# Puts another table under a device.
+dm_swap()	# <name> <table>
+{
+	run dmsetup load "$1" --table "$2" &&
+		run dmsetup suspend "$1" &&
+		run dmsetup resume "$1"
+}
+
+under() { case $1 in rct-local) echo "$LOCAL" ;; rct-remote) echo "$REMOTE" ;; esac }
+linear() { dm_swap "$1" "0 $SECTORS linear $(under "$1") 0"; }
+broken() { dm_swap "$1" "0 $SECTORS error"; }
+
+# A table line's options, with the defaults of a role: later values replace earlier ones, a value of
+# "-" leaves the key out.
+line()	# <role> <set> <local device> <key> <value>...
+{
+	local role=$1 set=$2 local=$3 words="" n=0 k
+	local -A option=()
+	local keys=()
+	shift 3
+	while [ $# -gt 0 ]; do
+		[ -n "${option[$1]+there}" ] || keys+=("$1")
+		option[$1]=$2
+		shift 2
+	done
+	for k in "${keys[@]}"; do
+		[ "${option[$k]}" != - ] || continue
+		words+=" $k ${option[$k]}"
+		n=$((n + 2))
+	done
+	echo "0 $SECTORS remote-copy $role $set $local $n$words"
+}
+
+# A volume with a partner, as the initiator or as the standby.
+initiator()	# <node> <key> <value>...
+{
+	volume initiator "$@"
+}
+
+standby()	# <node> <key> <value>...
+{
+	volume standby "$@"
+}
+
+volume()	# <role> <node> <key> <value>...
+{
+	local role=$1 node=$2
+	shift 2
+	dm_create "$node" "$node-v" "$(partner_line "$role" "$node" "$@")"
+}
+
+partner_line()	# <role> <node> <key> <value>...
+{
+	local role=$1 node=$2
+	shift 2
+	line "$role" s1 /dev/mapper/rct-local log "$(log_of "$node")" \
+		remote dev:/dev/mapper/rct-remote listen "$(address "$node"):$PORT" \
+		partner "$(address "$(other "$node")"):$PORT" ping_ms 200 ping_misses 5 \
+		create "$([ "$role" = initiator ] && echo in_step || echo -)" "$@"
+}
+
+# A volume without a partner, in a1.
+single()	# <key> <value>...
+{
+	dm_create a1 a1-v "$(single_line "$@")"
+}
+
+single_line()
+{
+	line initiator s1 /dev/mapper/rct-local log "$LOG1" remote dev:/dev/mapper/rct-remote \
+		partner none create in_step "$@"
+}
+
+# Removes a device; the answer of dmsetup remove, which is asked again while somebody (blkid, udev)
+# has it open for a moment.
+remove()	# <name>
+{
+	note "+ dmsetup remove $1"
+	poll_for 5 dmsetup remove "$1" 2>/dev/null
+}
+
+status_field()	# <name> <field>
+{
+	dmsetup status "$1" | awk -v f="$2" '{ for (i = 4; i < NF; i += 2) if ($i == f) print $(i + 1) }'
+}
+
+# shellcheck disable=SC2053 # a pattern
+field_is() { [[ $(status_field "$1" "$2") == $3 ]]; } 2>/dev/null
+field_above() { [ "$(status_field "$1" "$2")" -gt "$3" ]; } 2>/dev/null
+
+wait_field()	# <name> <field> <pattern> [seconds]
+{
+	note "+ wait for $1: $2 $3"
+	if ! poll_for "${4:-$PATIENCE}" field_is "$1" "$2" "$3"; then
+		dmsetup status "$1" | sed 's/^/# /'
+		return 1
+	fi
+}
+
+wait_state() { wait_field "$1" state "$2" "${3:-$PATIENCE}"; }
+
+# All that was written is at the remote, and the log is empty.
+settled()	# <name>
+{
+	field_is "$1" remote in-step && field_is "$1" log_records '0/*'
+}
+
+settle()	# <name>
+{
+	note "+ settle $1"
+	if ! poll_for 60 settled "$1"; then
+		dmsetup status "$1" | sed 's/^/# /'
+		return 1
+	fi
+}
+
+takeover()	# <node> [force]
+{
+	local node=$1
+	shift
+	run dmsetup message "$node-v" 0 takeover "$@"
+}
+
+detach() { run dmsetup message "$1-v" 0 detach force; }
+
+# --- bytes ------------------------------------------------------------------------------------
+
+io() { run python3 "$here/lib/ioplay.py" "$@"; }
+logedit() { run python3 "$here/lib/logedit.py" "$@"; }
+
+# Whether devices hold the same bytes, as far as a volume reaches.
+same_bytes()	# <device> <device>
+{
+	io same "$1" "$2" $((SECTORS * 512))
+}
+
+converged() { same_bytes "$LOCAL" "$REMOTE"; }
+
+sum_of() { python3 "$here/lib/ioplay.py" sum "$1" $((SECTORS * 512)); }
+
+# Whether both nodes' logs hold the same bytes behind the superblocks and marks.
+same_logs()
+{
+	io same "$LOG1" "$LOG2" - 16384
+}
+
+# Starts something beside the test; `finish` waits for it.
+start()	# <name> <command...>
+{
+	local name=$1
+	shift
+	note "+ $* &"
+	"$@" >"$state/$name.out" 2>&1 &
+	echo $! >"$state/$name.pid"
+	echo $! >>"$state/started"
+}
+
+running() { kill -0 "$(cat "$state/$1.pid")" 2>/dev/null; }
+
+finish()	# <name>
+{
+	local rc
+	wait "$(cat "$state/$1.pid")"
+	rc=$?
+	note "$1 ended with status $rc"
+	sed 's/^/#   /' "$state/$1.out" | tail -n 20
+	return $rc
+}
+
+halt()	# <name>
+{
+	kill "$(cat "$state/$1.pid")" 2>/dev/null
+	wait "$(cat "$state/$1.pid")" 2>/dev/null
+	note "$1 stopped"
+}
+
+# --- tests ------------------------------------------------------------------------------------
+
+# Blank logs, equal disks, the devices under the volumes, a whole network.
+fresh()
+{
+	python3 "$here/lib/ioplay.py" blank "$LOG1" "$LOG2" || return 1
+	python3 "$here/lib/ioplay.py" zero $((SECTORS * 512)) "$LOCAL" "$REMOTE" "$PLAIN" || return 1
+	dm_create - rct-local "0 $SECTORS linear $LOCAL 0" >/dev/null &&
+		dm_create - rct-remote "0 $SECTORS linear $REMOTE 0" >/dev/null
+}
+
+ours() { [ -e "$state/devices" ] && tac "$state/devices" | awk '!seen[$1]++'; }
+
+remove_all()
+{
+	local name pid
+	if [ -e "$state/started" ]; then
+		while read -r pid; do kill -9 "$pid" 2>/dev/null; done <"$state/started"
+		rm "$state/started"
+	fi
+	no_netem
+	ip -n a1 link set veth1 up 2>/dev/null
+	for name in $(ours); do
+		# What waits below, ends.
+		case $name in rct-*) dmsetup resume "$name" 2>/dev/null ;; esac
+	done
+	for name in $(ours); do
+		dm_exists "$name" || continue
+		poll_for 3 dmsetup remove "$name" 2>/dev/null ||
+			poll_for 3 dmsetup remove --force "$name" 2>/dev/null ||
+			note "$name cannot be removed"
+	done
+	rm -f "$state/devices"
+}
+
+# Whether nothing of a test is left: devices, threads, sockets, claims.
+nothing_left()
+{
+	local left ns
+	left=$(dmsetup ls | grep -v '^No devices' | grep -vxFf "$state/ls.before")
+	[ -z "$left" ] || { note "left: dm devices $left"; return 1; }
+	left=$(cat /proc/[0-9]*/comm 2>/dev/null | grep '^rcopy_')
+	[ -z "$left" ] || { note "left: threads $left"; return 1; }
+	for ns in a1 a2; do
+		# A connection that ended orderly stays in TIME_WAIT (06) for a minute, which is TCP's own.
+		left=$(ip netns exec $ns cat /proc/net/tcp /proc/net/tcp6 | awk '$4 != "st" && $4 != "06"')
+		[ -z "$left" ] || { note "left: sockets in $ns: $left"; return 1; }
+	done
+	python3 "$here/lib/ioplay.py" unclaimed "$LOG1" "$LOG2" "$LOCAL" "$REMOTE"
+}
+
+one_test()	# <description> <function>
+{
+	local pid until rc began=$SECONDS
+	number=$((number + 1))
+	note "--- $1"
+	forget_log
+	(
+		set -e
+		fresh
+		"$2"
+	) &
+	pid=$!
+	until=$((SECONDS + TEST_SECONDS))
+	while kill -0 $pid 2>/dev/null; do
+		if [ $SECONDS -ge $until ]; then
+			note "takes more than $TEST_SECONDS seconds; blocked:"
+			echo w >/proc/sysrq-trigger
+			kill -9 $pid
+			break
+		fi
+		sleep 0.05
+	done
+	wait $pid
+	rc=$?
+	if [ $rc != 0 ]; then
+		dmsetup status 2>/dev/null | grep remote-copy | sed 's/^/#   /'
+		klog | tail -n 40 | sed 's/^/#   | /'
+	fi
+	remove_all
+	if ! poll_for 10 nothing_left >"$state/left"; then
+		tail -n 3 "$state/left"
+		rc=1
+	fi
+	if klog | grep -E 'WARNING:|BUG:|Oops|Call Trace|refcount_t|INFO: task .* blocked'; then
+		rc=1
+	fi
+	note "$((SECONDS - began)) seconds"
+	if [ $rc = 0 ]; then
+		echo "ok $number - $1"
+	else
+		failures=$((failures + 1))
+		echo "not ok $number - $1"
+	fi
+}
+
+# Runs tests, given as pairs of a description and a function; with TEST=<regex>, only those that match.
+tests()	# <description> <function>...
+{
+	while [ $# -ge 2 ]; do
+		if [[ "$1 $2" =~ ${TEST:-.} ]]; then
+			one_test "$1" "$2"
+		fi
+		shift 2
+	done
+}
+
+module_is_there() { [ -d /sys/module/dm_remote_copy ]; }
+
+load_module()
+{
+	local ko
+	if [ -n "$RCOPY_MODULE" ]; then
+		modprobe -a dm-mod libcrc32c 2>/dev/null
+		insmod "$RCOPY_MODULE"
+	elif [ -x /bin/load-module ]; then
+		load-module
+	else
+		modprobe dm-mod
+		for ko in "$here"/../build/dm-remote-copy.ko "$here"/../dm-remote-copy.ko; do
+			[ -e "$ko" ] || continue
+			insmod "$ko"
+			return
+		done
+		modprobe dm-remote-copy
+	fi
+}
+
+unload_module() { rmmod dm_remote_copy; }
+
+# Free memory once caches are dropped, in KiB.
+free_memory()
+{
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+}
+
+the_end()
+{
+	local rc=0
+	remove_all
+	ip netns delete a1 2>/dev/null
+	ip netns delete a2 2>/dev/null
+	if [ -n "$loaded_here" ]; then
+		number=$((number + 1))
+		run unload_module || rc=1
+		! module_is_there || rc=1
+		! dmsetup targets | grep -q remote-copy || rc=1
+		[ $rc = 0 ] && echo "ok $number - the module unloads, nothing is left" ||
+			echo "not ok $number - the module unloads, nothing is left"
+	fi
+	rm -rf "$state"
+	[ -z "$made_brd" ] || rmmod brd
+	echo "1..$number"
+	trap - EXIT
+	[ $rc = 0 ] && [ $failures = 0 ]
+	exit
+}
+
+need()	# <command...>
+{
+	local c
+	for c in "$@"; do
+		command -v "$c" >/dev/null || skip "needs the command $c"
+	done
+}
+
+find_devices()
+{
+	local d
+	made_brd=
+	if [ -e /vm/agent.py ]; then
+		# The project's virtual machine: its disks and regions are there for this.
+		: "${LOG1:=/dev/pmem0}" "${LOG2:=/dev/pmem1}"
+		: "${LOCAL:=/dev/vda}" "${REMOTE:=/dev/vdb}" "${PLAIN:=/dev/vdc}"
+	fi
+	if [ -z "$LOG1" ] || [ -z "$LOG2" ]; then
+		skip "set LOG1 and LOG2 to persistent memory devices of at least 16 MiB whose content may be" \
+			"lost; the kernel makes /dev/pmem0 and /dev/pmem1 of RAM with memmap=64M!4G memmap=64M!4160M"
+	fi
+	if [ -z "$LOCAL$REMOTE$PLAIN" ]; then
+		[ ! -d /sys/module/brd ] || skip "brd is in use: set LOCAL, REMOTE and PLAIN"
+		modprobe brd rd_nr=3 rd_size=65536 || skip "no brd: set LOCAL, REMOTE and PLAIN"
+		made_brd=yes
+		LOCAL=/dev/ram0 REMOTE=/dev/ram1 PLAIN=/dev/ram2
+	fi
+	for d in "$LOG1" "$LOG2" "$LOCAL" "$REMOTE" "$PLAIN"; do
+		[ -b "$d" ] || skip "'$d' is no block device"
+	done
+	export LOG1 LOG2 LOCAL REMOTE PLAIN
+}
+
+[ "$(id -u)" = 0 ] || skip "needs root"
+need dmsetup ip tc python3 awk
+find_devices
+[ ! -e /proc/sys/kernel/hung_task_timeout_secs ] || echo 60 >/proc/sys/kernel/hung_task_timeout_secs
+if ! module_is_there; then
+	load_module || skip "dm-remote-copy cannot be loaded: make module"
+	loaded_here=yes
+fi
+dmsetup ls >"$state/ls.before"
+trap the_end EXIT
+network
