@@ -34,7 +34,8 @@ pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
     unsafe { bindings::crc32c(seed, data.as_ptr().cast(), data.len()) }
 }
 
-/// Why a region cannot be used. Its text says what to do about it.
+/// Why a region cannot be used. Its text says what to do about it; it goes on after the name of the
+/// device: `/dev/pmem0 has no DAX: …`.
 #[derive(Debug)]
 pub enum PmemError {
     /// The block device cannot be opened.

@@ -244,9 +244,9 @@ long kapi_event_wait(struct wait_queue_head *wq, int *signalled, bool stoppable,
 	return got ? max(timeout, 1L) : 0;
 }
 
-/* After a full barrier, which lets the waiter's test of the condition come after its queueing. */
 void kapi_wake_up(struct wait_queue_head *wq)
 {
+	/* The caller's exchange is a full barrier: it sees the waiter or the waiter sees it. */
 	if (waitqueue_active(wq))
 		wake_up(wq);
 }
