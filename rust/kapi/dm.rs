@@ -150,6 +150,9 @@ pub trait Target: Send + Sync + Sized + 'static {
 
     /// Serves `dmsetup message`. `args` has at least one element. `true` if `out` holds a reply.
     ///
+    /// A reply that does not fit (in 16 KiB, at first) makes `dmsetup` send the message again with a
+    /// larger buffer: a message that changes something should have a short one.
+    ///
     /// Context: process, may sleep.
     fn message(&self, args: &[&str], out: &mut dyn fmt::Write) -> Result<bool> {
         let _ = (args, out);
