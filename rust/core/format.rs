@@ -278,7 +278,9 @@ pub struct Tail {
     /// Position of the first byte of data that is not free.
     pub data_pos: u64,
     /// Records from this position on belong to the mark's generation or a newer one. What an older
-    /// owner left behind there never speaks.
+    /// owner left behind there never speaks. All in front of it are whole, so a mark that raises it
+    /// reaches a copy that counts only behind the records in front of it: else what stands there
+    /// from an older reign would be taken for them.
     pub floor: u64,
 }
 

@@ -120,7 +120,9 @@ impl World {
                         "{r:?} overwrites {o:?}"
                     );
                 }
-                self.j.publish(&h, 0);
+                // Written locally long before the host is told, or just then.
+                let early = rng.one_in(2);
+                self.j.publish(&h, if early { stage::LOCAL } else { 0 });
                 self.live.push(r);
             }
         }

@@ -114,7 +114,7 @@ pub fn header() -> Header {
         op: Op::Write,
         extent: Extent {
             member: 5,
-            sector: 0x5566_7788_99,
+            sector: 0x0055_6677_8899,
             sectors: 8,
         },
         cancels: Seq::ZERO,
