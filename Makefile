@@ -84,4 +84,5 @@ help: ## this text
 		while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo; echo "Variables:"; echo
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
+	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
 	@echo "  NATIVE=1     use this machine's compilers, not the private root's"
