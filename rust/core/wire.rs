@@ -29,7 +29,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub enum Kind {
     /// Who connects, and what it knows. Payload: [`Hello`].
     Hello = 1,
-    /// The answer: who answers, and what it knows. Payload: [`Hello`].
+    /// The answer: yes; `flag` 1: the receiver's copy is complete and stays so. Payload: the
+    /// [`Hello`] that is answered.
     Welcome = 2,
     /// The answer: no. Payload: [`Refusal`].
     Refuse = 3,

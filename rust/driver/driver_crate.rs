@@ -15,8 +15,9 @@
 //! The way of a recovery: [`recovery`] (start, scan, takeover, local replay), [`standby`] (the mirror).
 //!
 //! Locks, in the order in which they may be taken (all sleep but the last three):
-//! registry (`REGISTRY`) → `Set::control` → `Set::durable` → `Journal::marks` → `Set::mirror` →
-//! a lane's append lock → a bucket of the range lock → the worker's queues.
+//! registry (`REGISTRY`) → `Set::control` → `Set::durable` → `Journal::marks` → `Journal::mirror` →
+//! `Journal::mirrored` → a lane's append lock → a bucket of the range lock → the worker's queues.
+//! `Set::threads` and the locks of `Link` are leaves among those that sleep.
 #![deny(unsafe_code)]
 
 mod append;
