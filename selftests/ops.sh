@@ -39,7 +39,7 @@ sizes()
 {
 	local n d writes=()
 	for n in 512 1024 4096 12800 131072 262144 262656 1048576 4194304; do
-		writes+=($((n * 3 / 512 * 512)) $n $n $((bytes - n)) $n $n)
+		writes+=("$((n * 3 / 512 * 512))" "$n" "$n" "$((bytes - n))" "$n" "$n")
 	done
 	single
 	for d in $v "$PLAIN"; do

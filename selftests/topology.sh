@@ -44,6 +44,8 @@ SKIP=4			# kselftest's exit status for "cannot run here"
 PORT=7001
 
 state=$(mktemp -d)
+mkfifo "$state/naps"
+exec {naps}<>"$state/naps"
 number=0 failures=0
 loaded_here=
 
@@ -55,7 +57,13 @@ skip()	# <why...>
 
 # --- printing and polling ---------------------------------------------------------------------
 
-note() { echo "# $*"; }
+# With the seconds since the file began.
+note()
+{
+	local t=$((${EPOCHREALTIME/./} / 100000 - began_at))
+	printf '# %3d.%d %s\n' $((t / 10)) $((t % 10)) "$*"
+}
+began_at=$((${EPOCHREALTIME/./} / 100000))
 
 # Runs a command and says so.
 run()	# <command...>
@@ -71,6 +79,9 @@ fails()	# <command...>
 	! "$@"
 }
 
+# A short pause without a process: they are dear in an emulated machine.
+nap() { read -rt "${1:-0.05}" -u "$naps" || true; }
+
 # Waits until a command succeeds.
 poll_for()	# <seconds> <command...>
 {
@@ -81,7 +92,7 @@ poll_for()	# <seconds> <command...>
 			note "waited in vain: $*"
 			return 1
 		fi
-		sleep 0.05
+		nap
 	done
 }
 
@@ -98,12 +109,12 @@ stays()	# <seconds> <command...>
 			note "did not stay: $what"
 			return 1
 		fi
-		sleep 0.05
+		nap
 	done
 }
 
 # The kernel's log since the test (or the last `forget_log`) began.
-klog() { dmesg | sed "1,/rct: $(cat "$state/mark")\$/d"; }
+klog() { dmesg | sed "1,/rct: $(<"$state/mark")\$/d"; }
 
 forget_log()
 {
@@ -335,12 +346,12 @@ start()	# <name> <command...>
 	echo $! >>"$state/started"
 }
 
-running() { kill -0 "$(cat "$state/$1.pid")" 2>/dev/null; }
+running() { kill -0 "$(<"$state/$1.pid")" 2>/dev/null; }
 
 finish()	# <name>
 {
 	local rc
-	wait "$(cat "$state/$1.pid")"
+	wait "$(<"$state/$1.pid")"
 	rc=$?
 	note "$1 ended with status $rc"
 	sed 's/^/#   /' "$state/$1.out" | tail -n 20
@@ -349,8 +360,8 @@ finish()	# <name>
 
 halt()	# <name>
 {
-	kill "$(cat "$state/$1.pid")" 2>/dev/null
-	wait "$(cat "$state/$1.pid")" 2>/dev/null
+	kill "$(<"$state/$1.pid")" 2>/dev/null
+	wait "$(<"$state/$1.pid")" 2>/dev/null
 	note "$1 stopped"
 }
 
@@ -425,7 +436,7 @@ one_test()	# <description> <function>
 			kill -9 $pid
 			break
 		fi
-		sleep 0.05
+		nap 0.2
 	done
 	wait $pid
 	rc=$?

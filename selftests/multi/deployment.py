@@ -16,6 +16,7 @@ whichever of them owns it.
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,8 +25,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(TOP, "scripts", "vm"), os.path.join(TOP, "selftests", "lib")]
 
+import chains
 import nvme
-from vmlib import MIB, PATIENCE, VmError
+from vmlib import MIB, PATIENCE, VmError, wait_until
 
 SET = "demo"
 VOLUME = "/dev/mapper/vol"
@@ -223,3 +225,96 @@ def remove(path):
         shutil.rmtree(path)
     elif os.path.exists(path):
         os.remove(path)
+
+
+class Load:
+    """Dependent writes to the volume (selftests/lib/chains.py), and what the world outside was
+    told of them. It goes on with the same chains wherever the volume is."""
+
+    def __init__(self, deployment, chains=4):
+        self.deployment = deployment
+        self.chains = chains
+        self.job = None
+        self.node = None
+        self.seen = {}
+        self.remote_had = [0] * chains
+
+    def start(self, node):
+        """On the node that serves; goes on behind what the local unit has."""
+        path = self.deployment.local.path
+        begin = [min(state.high, told + 1) if told else state.high
+                 for state, told in zip(chains.examine(path, self.chains), self.told())]
+        self.node = node
+        self.job = node.vm.spawn("exec python3 /repo/selftests/lib/chains.py write /dev/mapper/vol "
+                                 + ",".join(map(str, begin)))
+
+    def told(self):
+        """The last acknowledged write of each chain, as far as the world outside knows."""
+        last = [0] * self.chains
+        for vm in (self.deployment.a1.vm, self.deployment.a2.vm):
+            for line in vm.report():
+                first, number, *_ = line.split()
+                if first == "error":
+                    raise VmError(f"{vm.name}: a write failed: {line}")
+                chain = int(first)
+                last[chain] = max(last[chain], int(number))
+        return last
+
+    def total(self):
+        return sum(self.told())
+
+    def until(self, more, timeout=60):
+        """Waits until so many more writes are acknowledged."""
+        goal = self.total() + more
+
+        def look():
+            self.running()
+            return self.total() >= goal
+        wait_until(look, timeout, f"{more} more writes are acknowledged; status: {self.node.last_status}")
+
+    def running(self):
+        """Raises if the load has ended by itself."""
+        if self.job.done.is_set():
+            raise VmError(f"{self.node.name}: the load has ended: {self.job.rc} {self.job.out}")
+
+    def stop(self):
+        """Ends the writers; a write in flight may be told or not."""
+        self.job.kill(signal.SIGTERM)
+        self.job.wait()
+
+    def check_local(self, path=None):
+        """Everything that was acknowledged is on the local unit (or another disk)."""
+        told = self.told()
+        states = chains.examine(path or self.deployment.local.path, self.chains)
+        for chain, (state, last) in enumerate(zip(states, told)):
+            if state.high < last:
+                raise AssertionError(f"chain {chain}: write {last} was acknowledged, {state} is there: LOST")
+            if state.low > last + chains.REPORTS_UNDER_WAY:
+                raise AssertionError(f"chain {chain}: {state} is there, but only {last} was acknowledged")
+        return states
+
+    def check_remote(self, complete=False):
+        """Freezes the remote as it is just now: it must be a prefix, newer than the last time this
+        was looked at. complete: and have everything that was acknowledged."""
+        before, path, after = self.deployment.freeze_remote(self.told)
+        states = chains.examine(path, self.chains)
+        remove(path)
+        for chain, state in enumerate(states):
+            if state.low > after[chain] + chains.REPORTS_UNDER_WAY:
+                raise AssertionError(f"chain {chain}: the remote has {state}, only {after[chain]} was acknowledged")
+            if state.high < self.remote_had[chain]:
+                raise AssertionError(f"chain {chain}: the remote went back from {self.remote_had[chain]} to {state}")
+            if complete and state.high < before[chain]:
+                raise AssertionError(f"chain {chain}: {before[chain]} was acknowledged, the remote has {state}")
+        self.remote_had = [state.low for state in states]
+        return sum(max(0, a - state.high) for a, state in zip(after, states))
+
+    def check_end(self, node):
+        """Stops, waits until all is at the remote; nothing is missing, both sides are equal."""
+        if not self.job.done.is_set():
+            self.stop()
+        node.until_in_step()
+        self.check_local()
+        self.check_remote(complete=True)
+        differ = self.deployment.differences()
+        assert not differ, f"local unit and remote differ in {len(differ)} blocks, the first at {differ[0]}"
