@@ -376,7 +376,13 @@ fresh()
 		dm_create - rct-remote "0 $SECTORS linear $REMOTE 0" >/dev/null
 }
 
-ours() { [ -e "$state/devices" ] && tac "$state/devices" | awk '!seen[$1]++'; }
+# What the test made, volumes before what is under them.
+ours()
+{
+	[ -e "$state/devices" ] || return 0
+	sort -u "$state/devices" | grep -v '^rct-'
+	sort -u "$state/devices" | grep '^rct-'
+}
 
 remove_all()
 {

@@ -48,12 +48,12 @@ def main():
     tap = Tap()
     rng = seeded()
     with Lab("kills", add=["selftests/lib"]) as lab:
-        d = Deployment(lab, smp=2, options={"lanes": 2})
+        d = Deployment(lab, smp=2, options={"lanes": 2, "records": 512})
         load = Load(d)
         owner, heir = d.a1, d.a2
         with tap.case("a volume that one serves and the other mirrors"):
             d.start()
-            d.distance(5)
+            d.distance(2)
             load.start(owner)
             load.until(100)
         for n in range(1, KILLS + 1):
