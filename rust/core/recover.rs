@@ -13,7 +13,8 @@ use crate::{
     },
     layout::{mark_offset, superblock_offset, Geometry, SLOT_BYTES},
     limits::MAX_LANES,
-    merge::{Lanes, Merge},
+    merge::{Lanes, Merge, Position},
+    ship::ShipView,
     units::{Generation, Seq},
 };
 use core::fmt;
@@ -385,13 +386,7 @@ fn speaks(h: &Header, mark: &Mark, tail: &Tail, reign: Generation) -> bool {
 /// floors ([`Damage::Short`]). So holes count only behind the newest sequence in front of a floor.
 #[inline(never)]
 pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Result<(), Damage> {
-    let settled = (0..view.lanes())
-        .filter_map(|lane| {
-            let t = mark.tail(lane);
-            let before = t.floor.checked_sub(1).filter(|p| *p >= t.lane_seq)?;
-            view.seq_at(lane, before)
-        })
-        .fold(mark.retired, Seq::max);
+    let settled = settled(view, mark);
     // What is at the remote had been in the log, and still is unless it is retired.
     let known = acked.max(mark.shipped);
     let mut cursor = [0u64; MAX_LANES];
@@ -420,4 +415,74 @@ pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Res
         }
     }
     Ok(())
+}
+
+/// The newest sequence in front of a floor: everything up to it was settled when a reign began.
+fn settled(view: &impl Lanes, mark: &Mark) -> Seq {
+    (0..view.lanes())
+        .filter_map(|lane| {
+            let t = mark.tail(lane);
+            let before = t.floor.checked_sub(1).filter(|p| *p >= t.lane_seq)?;
+            view.seq_at(lane, before)
+        })
+        .fold(mark.retired, Seq::max)
+}
+
+/// Looks for records that others name as acknowledged, by their look-ahead limit, and that are not
+/// there. It finds what [`check_holes`] cannot: the newest record of a lane, when it was damaged and
+/// looks like one that was torn.
+///
+/// # Errors
+///
+/// [`Damage::Missing`].
+#[inline(never)]
+pub fn check_named(view: &impl ShipView, mark: &Mark) -> Result<(), Damage> {
+    let settled = settled(view, mark);
+    let mut known = settled;
+    for lane in 0..view.lanes() {
+        let mut at = Position {
+            lane,
+            lane_seq: mark.tail(lane).lane_seq,
+        };
+        while let Some(r) = view.record(at) {
+            if r.after > settled && r.after != known {
+                if !present(view, mark, r.after) {
+                    return Err(Damage::Missing {
+                        first: r.after,
+                        last: r.after,
+                        acked: r.after,
+                    });
+                }
+                known = r.after;
+            }
+            at.lane_seq = at.lane_seq.saturating_add(1);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a record with this sequence is in one of the lanes. Sequences rise along a lane.
+fn present(view: &impl Lanes, mark: &Mark, seq: Seq) -> bool {
+    (0..view.lanes()).any(|lane| {
+        let mut low = mark.tail(lane).lane_seq;
+        let mut step = 1u64;
+        // Gallop to an end that is behind the sequence or the head, then halve.
+        while view
+            .seq_at(lane, low.saturating_add(step))
+            .is_some_and(|s| s <= seq)
+        {
+            low = low.saturating_add(step);
+            step = step.saturating_mul(2);
+        }
+        let mut high = low.saturating_add(step);
+        while low < high {
+            let mid = low + (high - low) / 2;
+            if view.seq_at(lane, mid).is_some_and(|s| s < seq) {
+                low = mid + 1;
+            } else {
+                high = mid;
+            }
+        }
+        view.seq_at(lane, low) == Some(seq)
+    })
 }

@@ -3,10 +3,11 @@
 //! Which records may be in flight to a remote block device (`DESIGN`, section 5; patent, "Note that
 //! during a merge operation …" after figure 11: order is kept by bounding what is outstanding).
 //!
-//! A record is issued when everything up to its look-ahead limit is durable at the remote *and this
-//! is durably known, here and at the partner* (the mark's `shipped`). The second half is what keeps
-//! a replay from taking the remote back: whoever replays starts behind `shipped`, and of what is
-//! behind it only records that do not depend on each other can have been applied.
+//! A record is issued when everything up to its look-ahead limit is durable at the remote, and every
+//! older record that it overlaps is even *known* to be: durably, here and at the partner, in a mark's
+//! `shipped`. The second half is what keeps a replay from taking the remote back (rule 2): whoever
+//! replays starts behind `shipped`, and of what is behind it no record overwrites another, so that
+//! writing one again, on top of later ones, changes nothing.
 
 use core::ops::DerefMut;
 
@@ -70,7 +71,8 @@ pub enum Blocked {
     Empty,
     /// The next record is not yet written locally (or mirrored).
     Local,
-    /// The next record depends on one whose durability at the remote is not durably known.
+    /// The next record depends on one that is not durable at the remote, or overwrites one that is
+    /// not durably known to be.
     Order,
     /// [`SHIP_WINDOW`](crate::limits::SHIP_WINDOW) records are in flight.
     Window,
@@ -82,7 +84,9 @@ pub enum Blocked {
 ///
 /// - `window[..len]` is in sequence order and holds every record behind `confirmed` that the merge
 ///   has stepped over.
-/// - No two entries overlap or depend on each other, so any subset of them may have been applied.
+/// - No two entries overlap, so writing any of them again changes nothing; and none was issued before
+///   everything that it depends on was durable, so what has been applied is always a state that the
+///   host could have seen.
 pub struct Shipper<W: DerefMut<Target = [Entry]>> {
     merge: Merge,
     window: W,
@@ -127,7 +131,7 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
             }
             let nothing = record.op == Op::Cancel || record.stage & stage::CANCELLED != 0;
             if !nothing
-                && (record.after > self.confirmed
+                && (record.after > self.durable()
                     || self
                         .entries()
                         .iter()

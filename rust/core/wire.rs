@@ -311,6 +311,9 @@ pub enum Reason {
     Failed = 6,
     /// The caller is not an owner.
     NotOwner = 7,
+    /// The answering node owned the set and was stopped by a newer reign; its device has to be made
+    /// anew before it can stand by.
+    Fenced = 8,
 }
 
 impl Reason {
@@ -323,6 +326,7 @@ impl Reason {
             5 => Reason::Busy,
             6 => Reason::Failed,
             7 => Reason::NotOwner,
+            8 => Reason::Fenced,
             _ => return None,
         })
     }
@@ -337,6 +341,9 @@ impl Reason {
             Reason::Busy => "it is busy",
             Reason::Failed => "it has refused its own log",
             Reason::NotOwner => "neither node owns the set",
+            Reason::Fenced => {
+                "it is fenced, and its device has to be removed and made anew to stand by"
+            }
         }
     }
 }

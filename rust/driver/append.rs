@@ -19,6 +19,7 @@ use kapi_crate::{
     blkdev::BlockDevice,
     cpu,
     pmem::crc32c,
+    ratelimited,
 };
 use kernel::{prelude::*, sync::Arc};
 
@@ -51,7 +52,14 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
             None
         }
         Appended::Full(bio) => {
-            set.counters.log_full.fetch_add(1, Ordering::Relaxed);
+            if set.counters.log_is_full(true) {
+                ratelimited!(
+                    pr_warn,
+                    "set {}: the log is full: writes wait until the remote and the partner allow to free \
+                     space\n",
+                    set.name.as_str()
+                );
+            }
             set.wait_for_space(bio);
             None
         }
@@ -244,7 +252,7 @@ pub(crate) fn local_done(set: &Set, bio: HostBio<Io>) -> Option<HostBio<Io>> {
         // Whoever of this and the shipper comes second finds the bio in the slot.
         drop(slot.host.put(bio));
         let before = slot.reach(stage::LOCAL);
-        set.ship.signal();
+        set.tell_shipper();
         if before & stage::REMOTE == 0 {
             return None;
         }
@@ -268,7 +276,7 @@ pub(crate) fn acknowledge(
     journal.order.acknowledge(bio.io().seq);
     slot.reach(stage::ACKED);
     unlock(set, &mut bio);
-    set.ship.signal();
+    set.tell_shipper();
     bio
 }
 
@@ -285,39 +293,31 @@ pub(crate) fn unlock(set: &Set, bio: &mut HostBio<Io>) {
 
 /// A write failed locally. It is in the log and would be replayed; so a cancel record is logged (and
 /// mirrored), and then the host is told. Worker context.
-pub(crate) fn cancel(set: &Arc<Set>, bio: HostBio<Io>) {
+///
+/// The oldest of a lane goes first, into the same lane: the headers that a full lane keeps for this
+/// are few, but the lane can always be cut off behind a record that was cancelled before everything
+/// after it. `Err`: not yet.
+pub(crate) fn cancel(set: &Set, bio: HostBio<Io>) -> core::result::Result<(), HostBio<Io>> {
     let Some(journal) = set.journal() else {
-        return bio.complete(BlkStatus::IOERR);
+        bio.complete(BlkStatus::IOERR);
+        return Ok(());
     };
-    let mut bio = Some(bio);
-    for locked in journal.lanes.iter() {
-        let Some(b) = bio.take() else { return };
-        let mut cursor = locked.append.lock();
-        match log_cancel(set, journal, locked, &mut cursor, b) {
-            Ok(go) => {
-                drop(cursor);
-                match go {
-                    Some(b) => cancelled(set, journal, b),
-                    None => set.send.signal(),
-                }
-                return;
-            }
-            Err(back) => bio = Some(back),
-        }
+    let Some(locked) = journal.lane(bio.io().lane) else {
+        bio.complete(BlkStatus::IOERR);
+        return Ok(());
+    };
+    let lane = &locked.lane;
+    let older = lane.tail()..bio.io().lane_seq;
+    let done = |p| lane.slot(p).is_some_and(|s| s.stage() & stage::LOCAL != 0);
+    if !older.into_iter().all(done) {
+        return Err(bio);
     }
-    if let Some(mut b) = bio {
-        // What the host is told, an error, leaves open whether the write happened, so a replay of the
-        // record after a restart breaks no promise. But going on would.
-        set.enter(
-            Phase::Failed,
-            format_args!(
-                "the local device fails and the log is full: failed writes can't be noted"
-            ),
-        );
-        unlock(set, &mut b);
-        let status = b_status(&b);
-        b.complete(status);
+    let go = log_cancel(set, journal, locked, &mut locked.append.lock(), bio)?;
+    match go {
+        Some(b) => cancelled(set, journal, b),
+        None => set.send.signal(),
     }
+    Ok(())
 }
 
 fn b_status(bio: &HostBio<Io>) -> BlkStatus {
@@ -380,7 +380,7 @@ pub(crate) fn cancelled(set: &Set, journal: &Journal, mut bio: HostBio<Io>) {
     }
     set.counters.local_errors.fetch_add(1, Ordering::Relaxed);
     unlock(set, &mut bio);
-    set.ship.signal();
+    set.tell_shipper();
     let status = b_status(&bio);
     bio.complete(status);
 }

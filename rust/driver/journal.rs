@@ -12,7 +12,7 @@ use core_crate::{
     merge::{Lanes, Position},
     order::Order,
     partner::{Illegal, Mirror, MirrorEvent},
-    recover::{check_holes, Damage, LaneEnd, Media, Scan, Unreadable},
+    recover::{check_holes, check_named, Damage, LaneEnd, Media, Scan, Unreadable},
     ship::ShipView,
     units::{Extent, Generation, Op, Seq},
 };
@@ -182,6 +182,7 @@ impl Journal {
             GFP_KERNEL,
         )?;
         check_holes(&*journal, mark, acked, last)?;
+        check_named(&*journal, mark)?;
         journal.strike_out_cancelled();
         Ok(journal)
     }
@@ -231,11 +232,11 @@ impl Journal {
     /// The mark with which a reign begins: where the log is now, and nothing behind it counts that an
     /// older reign left there.
     #[inline(never)]
-    pub(crate) fn first_mark(&self, reign: Generation) -> Mark {
+    pub(crate) fn first_mark(&self) -> Mark {
         let old = self.marks.lock().mark;
         let mut mark = Mark {
             counter: old.counter.saturating_add(1),
-            generation: reign,
+            generation: self.reign(),
             acked: old.acked,
             ..old
         };

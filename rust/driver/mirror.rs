@@ -405,10 +405,12 @@ impl<'a> Sender<'a> {
             if self.session.dead.load(Ordering::Acquire) {
                 return Err(ECONNRESET);
             }
-            if self.records()? {
+            // A mark does not wait for the records to end: a busy host would keep it for ever.
+            let more = self.records()?;
+            self.mark()?;
+            if more {
                 continue;
             }
-            self.mark()?;
             if let Mirror::CatchingUp { alone, .. } = self.journal.mirror() {
                 if self.all_stored() {
                     self.catch_up(alone)?;
@@ -529,6 +531,13 @@ impl<'a> Sender<'a> {
         self.journal.settle_appends();
         while self.records()? {}
         self.mark()?;
+        if self.set.phase() == Phase::Waiting {
+            // The reign's first mark. This node writes it once the partner has it: nothing is
+            // appended before, so it will be the same.
+            let mark = self.journal.first_mark();
+            self.control(Kind::Mark, false, &mark.seal(crc32c, self.journal.key))?;
+            self.mark_sent = mark.counter;
+        }
         self.control(Kind::Synced, false, &[])
     }
 }
@@ -616,6 +625,7 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                 );
                 draw_on(set, journal, &stored);
                 if set.phase() == Phase::Waiting {
+                    recovery::first_mark(set, journal)?;
                     set.enter(
                         Phase::Replaying,
                         format_args!("the partner has the log as well"),

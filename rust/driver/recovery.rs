@@ -86,7 +86,7 @@ pub(crate) fn start(set: &Arc<Set>, say: Say<'_>) -> Result {
                 journal.recovered_records,
                 m.generation.0
             );
-            set.install(journal);
+            set.install(journal)?;
         }
         None => {
             // Fails now rather than at the takeover if the mirror is damaged already.
@@ -126,6 +126,7 @@ pub(crate) fn start(set: &Arc<Set>, say: Say<'_>) -> Result {
     }
     let next = set.generation().next().ok_or(EOVERFLOW)?;
     begin_in(set, journal, next, alone, Phase::Assembling)?;
+    first_mark(set, journal)?;
     set.enter(Phase::Replaying, format_args!("this node owns the set"));
     Ok(())
 }
@@ -156,16 +157,23 @@ fn begin_in(set: &Set, journal: &Journal, reign: Generation, alone: bool, phase:
         ..mine
     };
     set.write_super(&mut durable, new)?;
-    first_mark(set, journal, reign)
+    journal.begin(reign);
+    Ok(())
 }
 
 /// What an older reign left behind the end of the log is outdated from here on.
+///
+/// With a partner whose copy counts, it gets this mark first, behind every record in front of the
+/// floors: a floor vouches for them.
+///
+/// # Errors
+///
+/// `EIO` when the log cannot be written.
 #[inline(never)]
-fn first_mark(set: &Set, journal: &Journal, reign: Generation) -> Result {
-    let mark = journal.first_mark(reign);
+pub(crate) fn first_mark(set: &Set, journal: &Journal) -> Result {
+    let mark = journal.first_mark();
     set.write_mark(journal.key, &mark)?;
     journal.marks.lock().mark = mark;
-    journal.begin(reign);
     Ok(())
 }
 
@@ -274,10 +282,11 @@ fn take(set: &Arc<Set>, new: Super, say: Say<'_>) -> Result<u64> {
     let journal = load(set, &mine, say)?;
     // The new reign is durable before anything is replayed: an owner that comes back meets it.
     set.write_super(&mut durable, new)?;
-    first_mark(set, &journal, new.generation)?;
+    journal.begin(new.generation);
+    first_mark(set, &journal)?;
     journal.start_mirror(Mirror::Alone);
     let records = journal.recovered_records;
-    set.install(journal);
+    set.install(journal)?;
     if new.unfenced {
         pr_warn!(
             "set {}: UNFENCED takeover: the old owner must be off, or both will write\n",
@@ -328,7 +337,8 @@ pub(crate) fn detach(set: &Arc<Set>, say: Say<'_>) -> Result {
         next.0
     );
     if set.phase() == Phase::Waiting {
-        first_mark(set, journal, next)?;
+        journal.begin(next);
+        first_mark(set, journal)?;
         set.enter(
             Phase::Replaying,
             format_args!("an administrator said that the partner is off"),

@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     pub(crate) writes: AtomicU64,
     /// Times that a write found the log full.
     pub(crate) log_full: AtomicU64,
+    /// Whether a write waits for space just now.
+    full: AtomicBool,
     /// Local writes that failed.
     pub(crate) local_errors: AtomicU64,
     /// Records written to the remote, repetitions counted.
@@ -42,6 +44,7 @@ impl Counters {
         Counters {
             writes: AtomicU64::new(0),
             log_full: AtomicU64::new(0),
+            full: AtomicBool::new(false),
             local_errors: AtomicU64::new(0),
             shipped: AtomicU64::new(0),
             mirrored: AtomicU64::new(0),
@@ -66,6 +69,14 @@ impl Counters {
             self.takeover_ns
                 .store(time::now_ns().saturating_sub(began), Ordering::Relaxed);
         }
+    }
+
+    /// A write found the log full, or space became free. Answers whether that is news.
+    pub(crate) fn log_is_full(&self, full: bool) -> bool {
+        if full {
+            self.log_full.fetch_add(1, Ordering::Relaxed);
+        }
+        self.full.swap(full, Ordering::Relaxed) != full
     }
 
     /// Whether the remote fails.

@@ -177,8 +177,12 @@ pub(crate) struct Set {
     pub(crate) ns: NetNs,
     /// The log region: the log of an owner, the mirror of a standby.
     pub(crate) log: Pmem,
+    log_path: CString,
     log_dev: u32,
     log_offset: u64,
+    log_size: u64,
+    lanes: u16,
+    records: u32,
     /// How many volumes there are to be.
     pub(crate) members_wanted: u16,
     pub(crate) members: KVec<SetOnce<Member>>,
@@ -207,6 +211,9 @@ pub(crate) struct Set {
     pub(crate) durable: Mutex<Option<Super>>,
     #[pin]
     threads: Mutex<KVec<Thread>>,
+    /// The shipper sleeps and wants to be woken when a write is there to be shipped. While it is at
+    /// work it looks by itself, so that a write does not cost a wake-up.
+    ship_wanted: AtomicBool,
     /// Wakes the shipper.
     #[pin]
     pub(crate) ship: Event,
@@ -294,13 +301,18 @@ impl Set {
         }
         let ranges = RangeLock::new(1024)?;
         let io = IoPool::new()?;
+        let log_path = CString::try_from_fmt(fmt!("{}", t.log))?;
         let link = Link::new()?;
         Arc::pin_init(
             try_pin_init!(Set {
                 name: t.set,
                 ns,
+                log_path,
                 log_dev: log.device().dev_t(),
                 log_offset: t.log_offset,
+                log_size: t.log_size,
+                lanes: t.lanes,
+                records: t.records,
                 log,
                 members_wanted: t.members,
                 members,
@@ -319,6 +331,7 @@ impl Set {
                 control <- new_mutex!(Control { started: false }),
                 durable <- new_mutex!(durable),
                 threads <- new_mutex!(KVec::new()),
+                ship_wanted: AtomicBool::new(true),
                 ship <- Event::new(c"rcopy ship", kernel::static_lock_class!()),
                 work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
                 send <- Event::new(c"rcopy send", kernel::static_lock_class!()),
@@ -354,8 +367,16 @@ impl Set {
         };
         let what = if t.members != self.members_wanted {
             "members"
+        } else if self.log_path.to_str().ok() != Some(t.log) {
+            "log"
         } else if t.log_offset != self.log_offset {
             "log_offset"
+        } else if t.log_size != self.log_size {
+            "log_size"
+        } else if t.lanes != self.lanes {
+            "lanes"
+        } else if t.records != self.records {
+            "records"
         } else if !same_addr(&self.partner, t.partner) {
             "partner"
         } else if !same_addr(&self.listen, t.listen) {
@@ -418,17 +439,22 @@ impl Set {
         Key::new(crc32c, uuid)
     }
 
-    /// Makes a superblock durable: the slot that is not in use, then a fence.
+    /// Makes a superblock durable: the slot that is not in use, a fence, then the other slot. So a
+    /// slot that is damaged later never lets an older state speak.
     ///
     /// # Errors
     ///
     /// `EIO` when the log cannot be written; the old superblock is still valid then.
     pub(crate) fn write_super(&self, durable: &mut Option<Super>, new: Super) -> Result {
-        let slot = usize::from(new.counter % 2 == 1);
-        self.log
-            .write(superblock_offset(slot) as usize, &new.seal(crc32c))?;
-        self.log.fence();
-        *durable = Some(new);
+        let mut new = new;
+        for _ in 0..2 {
+            let slot = usize::from(new.counter % 2 == 1);
+            self.log
+                .write(superblock_offset(slot) as usize, &new.seal(crc32c))?;
+            self.log.fence();
+            *durable = Some(new);
+            new.counter = new.counter.saturating_add(1);
+        }
         Ok(())
     }
 
@@ -443,6 +469,25 @@ impl Set {
             .write(mark_offset(slot) as usize, &mark.seal(crc32c, key))?;
         self.log.fence();
         Ok(())
+    }
+
+    /// A write may be shipped. Any context.
+    #[inline]
+    pub(crate) fn tell_shipper(&self) {
+        let sync = self.settings.sync.load(Ordering::Relaxed);
+        // SeqCst: see `shipper_sleeps`.
+        if sync
+            || (self.ship_wanted.load(Ordering::SeqCst)
+                && self.ship_wanted.swap(false, Ordering::SeqCst))
+        {
+            self.ship.signal();
+        }
+    }
+
+    /// Whether the shipper wants to be woken. It looks once more after it has said so: either it
+    /// sees what was written before, or the writer sees that it is wanted.
+    pub(crate) fn shipper_sleeps(&self, sleeps: bool) {
+        self.ship_wanted.store(sleeps, Ordering::SeqCst);
     }
 
     /// The generation that this node knows of.
@@ -468,12 +513,19 @@ impl Set {
     }
 
     /// Takes a log into use; once in a place.
-    pub(crate) fn install(&self, journal: KBox<Journal>) {
-        if let Some(place) = self
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when there is one in use already.
+    pub(crate) fn install(&self, journal: KBox<Journal>) -> Result {
+        let place = self
             .journals
             .get(self.journal_in_use.load(Ordering::Acquire))
-        {
-            place.populate(journal);
+            .ok_or(EBUSY)?;
+        if place.populate(journal) {
+            Ok(())
+        } else {
+            Err(EBUSY)
         }
     }
 

@@ -50,6 +50,9 @@ impl IoDone for Answers {
     }
 }
 
+/// How long the shipper naps between looks while there is something to do, milliseconds.
+const NAP_MS: u64 = 1;
+
 /// The shipper's thread.
 pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
     let mut work: Option<KBox<Work<'_>>> = None;
@@ -68,7 +71,12 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
             }
         }
         if let Some(w) = work.as_mut() {
+            set.shipper_sleeps(false);
             pause = w.step();
+            if pause > NAP_MS && !w.waits_for_remote() {
+                set.shipper_sleeps(true);
+                pause = w.step();
+            }
         }
     }
     if let Some(w) = work.as_mut() {
@@ -98,6 +106,8 @@ struct Work<'a> {
     lost: bool,
     /// Since when nothing had to be shipped.
     idle_since: u64,
+    /// Something was done in this step.
+    busy: bool,
 }
 
 impl<'a> Work<'a> {
@@ -137,37 +147,43 @@ impl<'a> Work<'a> {
             backoff_ms: 0,
             lost: false,
             idle_since: 0,
+            busy: false,
         };
         Ok(KBox::new(work, GFP_KERNEL)?)
     }
 
-    /// Does what can be done; answers after how many milliseconds to look again without a signal.
+    /// Does what can be done; answers after how many milliseconds to look again without a signal:
+    /// [`NAP_MS`] if something was done.
     #[inline(never)]
     fn step(&mut self) -> u64 {
+        self.busy = false;
         loop {
             self.collect();
-            let now = time::now_ns();
-            let waiting = now < self.retry_at;
-            if !waiting {
+            if !self.waits_for_remote() {
                 self.issue();
-            }
-            if !waiting && self.shipper.begin_flush() {
-                let result = self.flush();
-                self.shipper.flushed(result.is_ok());
-                if let Err(e) = result {
-                    self.remote_failed(e);
+                if self.shipper.begin_flush() {
+                    let result = self.flush();
+                    self.shipper.flushed(result.is_ok());
+                    if let Err(e) = result {
+                        self.remote_failed(e);
+                    }
                 }
+            } else if self.shipper.in_flight() == 0 {
+                self.close();
             }
             self.tell_slots();
-            self.journal
-                .order
-                .acknowledged_all(self.acks.advance(self.journal));
+            let acked = self.acks.advance(self.journal);
+            self.busy |= acked > self.journal.order.acked();
+            self.journal.order.acknowledged_all(acked);
             if !self.cut() {
                 break;
             }
+            self.busy = true;
         }
         let now = time::now_ns();
-        if now < self.retry_at {
+        if self.busy {
+            NAP_MS
+        } else if now < self.retry_at {
             (self.retry_at - now).div_ceil(1_000_000)
         } else if self.journal.used().0 > 0 {
             // Something is left to retire once the set is idle.
@@ -175,6 +191,10 @@ impl<'a> Work<'a> {
         } else {
             1000
         }
+    }
+
+    fn waits_for_remote(&self) -> bool {
+        time::now_ns() < self.retry_at
     }
 
     fn collect(&mut self) {
@@ -188,6 +208,7 @@ impl<'a> Work<'a> {
                 l.items.get(last).copied()
             };
             let Some((token, error)) = answer else { return };
+            self.busy = true;
             self.shipper.completed(Token(token), error.is_none());
             match error {
                 Some(e) => self.remote_failed(e),
@@ -217,6 +238,14 @@ impl<'a> Work<'a> {
             pr_info!("set {}: the remote is back\n", self.set.name.as_str());
         }
         self.backoff_ms = 0;
+    }
+
+    /// Lets go of remote devices that fail, so that they can be replaced under the same paths.
+    fn close(&mut self) {
+        if self.devices.iter().any(|d| d.is_some()) {
+            self.set.io.drain();
+            self.devices.iter_mut().for_each(|d| *d = None);
+        }
     }
 
     /// The remote device of a volume; opened (again) when needed. A device that failed is closed
@@ -279,6 +308,7 @@ impl<'a> Work<'a> {
             let Ok(ship) = self.shipper.next(self.journal) else {
                 return;
             };
+            self.busy = true;
             if let Err(e) = self.ship(&ship) {
                 self.shipper.completed(ship.token, false);
                 self.remote_failed(e);

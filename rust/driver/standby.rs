@@ -149,9 +149,8 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
     let mut durable = set.durable.lock();
     let known = durable.as_ref().map_or(Generation(0), |s| s.generation);
     let busy = match set.phase() {
-        Phase::Assembling | Phase::TakingOver | Phase::Fenced | Phase::Stopping => {
-            Some(Reason::Busy)
-        }
+        Phase::Assembling | Phase::TakingOver | Phase::Stopping => Some(Reason::Busy),
+        Phase::Fenced => Some(Reason::Fenced),
         Phase::Failed => Some(Reason::Failed),
         _ => None,
     };
@@ -190,6 +189,8 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
             }
             set.write_super(&mut durable, new)?;
             if step_down {
+                // Never replayed (rule 7): a later takeover reads the mirror.
+                set.forget_journal();
                 set.enter(
                     Phase::Standby,
                     format_args!("the partner owns the set in generation {}", hello.reign),

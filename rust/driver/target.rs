@@ -361,6 +361,7 @@ fn add_member(
         ));
         return Err(EINVAL);
     }
+    check_remote(set, table.remote, sectors, say)?;
     let member = Member {
         local: Arc::new(local, GFP_KERNEL)?,
         remote_path: CString::try_from_fmt(fmt!("{}", table.remote))?,
@@ -368,4 +369,30 @@ fn add_member(
     };
     slot.populate(member);
     Ok(())
+}
+
+/// A remote that is not there may come later; one that is there and too small never fits.
+fn check_remote(
+    set: &Set,
+    path: &str,
+    sectors: u64,
+    say: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result {
+    match BlockDevice::open(path, None, false) {
+        Ok(d) if d.sectors() < sectors => {
+            say(format_args!(
+                "remote '{path}' has {} sectors, the volume {sectors}",
+                d.sectors()
+            ));
+            Err(EINVAL)
+        }
+        Ok(_) => Ok(()),
+        Err(e) => {
+            pr_warn!(
+                "set {}: remote '{path}' cannot be opened yet: {e:?}\n",
+                set.name.as_str()
+            );
+            Ok(())
+        }
+    }
 }

@@ -12,6 +12,7 @@ use core_crate::units::Seq;
 use kapi_crate::{
     bio::{BioQueue, BlkStatus, HostBio},
     irqlock::IrqLock,
+    ratelimited,
     thread::StopToken,
 };
 use kernel::{new_spinlock_irq, prelude::*, sync::Arc};
@@ -103,7 +104,14 @@ impl Set {
 
     /// Space became free.
     pub(crate) fn space_freed(&self) {
-        if !self.queues.full.lock().is_empty() {
+        if self.counters.log_is_full(false) {
+            ratelimited!(
+                pr_info,
+                "set {}: the log has space again\n",
+                self.name.as_str()
+            );
+        }
+        if !self.queues.full.lock().is_empty() || !self.queues.failed.lock().is_empty() {
             self.work.signal();
         }
     }
@@ -158,6 +166,23 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
     pass(set);
 }
 
+/// Cancels what failed locally, as far as that can be noted in the log now. Those that have to wait
+/// for an older one of their lane, or for space, stay.
+fn cancel_failed(set: &Set) {
+    loop {
+        let mut kept = BioQueue::new();
+        let mut progress = false;
+        drain(&set.queues.failed, |bio| match append::cancel(set, bio) {
+            Ok(()) => progress = true,
+            Err(bio) => kept.push(bio),
+        });
+        set.queues.failed.lock().append(&mut kept);
+        if !progress {
+            return;
+        }
+    }
+}
+
 /// How long the worker may sleep: a standby has a heartbeat to watch.
 fn tick_ms(set: &Set) -> u64 {
     let (interval, _) = set.settings.heartbeat();
@@ -196,7 +221,7 @@ fn pass(set: &Arc<Set>) {
         return;
     }
     drain(&set.queues.zero, |bio| append::zero_local(set, bio));
-    drain(&set.queues.failed, |bio| append::cancel(set, bio));
+    cancel_failed(set);
     drain(&set.queues.ready, |bio| append::start(set, bio));
     drain(&set.queues.full, |bio| append::start(set, bio));
     drain(&set.queues.held, |bio| crate::target::resume_held(set, bio));

@@ -38,6 +38,7 @@ use kernel::ThisModule;
 
 use crate::bindings;
 use crate::bio::{self, BlkStatus, HostBio};
+use crate::range_lock;
 
 /// What `map` did with a bio.
 #[must_use]
@@ -882,7 +883,21 @@ impl<T> Instance<T> {
 #[inline]
 unsafe fn split(ti: *mut bindings::dm_target, bio: *mut bindings::bio) {
     // SAFETY: Both are valid.
-    let (iter, begin, max) = unsafe { ((*bio).bi_iter, (*ti).begin, u64::from((*ti).max_io_len)) };
+    let (iter, begin, op, max_io_len) = unsafe {
+        (
+            (*bio).bi_iter,
+            (*ti).begin,
+            (*bio).bi_opf & bindings::KAPI_CONST_REQ_OP_MASK,
+            u64::from((*ti).max_io_len),
+        )
+    };
+    // What carries no data is only bound to the chunks of the range lock.
+    let max = match op {
+        bindings::req_op_REQ_OP_DISCARD | bindings::req_op_REQ_OP_WRITE_ZEROES => {
+            max_io_len.max(range_lock::CHUNK_SECTORS)
+        }
+        _ => max_io_len,
+    };
     let sectors = u64::from(iter.bi_size >> crate::SECTOR_SHIFT);
     if max == 0 || sectors <= 1 {
         return;

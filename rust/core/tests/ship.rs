@@ -545,10 +545,13 @@ fn blocked_says_why() {
     assert_eq!(s.next(&j), Err(Blocked::Order));
     assert!(s.begin_flush());
     s.flushed(true);
+    assert!(s.next(&j).is_ok(), "durable is enough for what follows");
+    let again = j.accept(0, Op::Zero, e, Seq::ZERO, &[]).unwrap();
+    j.publish(&again, stage::LOCAL);
     assert_eq!(
         s.next(&j),
         Err(Blocked::Order),
-        "durable, but not durably known"
+        "what is overwritten must be durably known to be durable"
     );
     s.confirm(first.seq);
     assert!(s.next(&j).is_ok());
