@@ -95,8 +95,8 @@ fixed_values()
 	stays_refused 'log: the set .* in use with another value' "$(partner_line initiator a1 log "$LOG2")"
 	stays_refused 'log_size: the set .* in use with another value' \
 		"$(partner_line initiator a1 log_size 8M)"
-	stays_refused "lanes: the log .* was made with" "$(partner_line initiator a1 lanes 7)"
-	stays_refused "records: the log .* was made with" "$(partner_line initiator a1 records 333)"
+	stays_refused 'lanes: the set .* in use with another value' "$(partner_line initiator a1 lanes 7)"
+	stays_refused 'records: the set .* in use with another value' "$(partner_line initiator a1 records 333)"
 	wait_state a1-v waiting-for-partner
 	standby a2
 	wait_state a1-v serving
@@ -247,7 +247,7 @@ sets_beside_each_other()
 	settle third
 	io same "$LOCAL" "$REMOTE" $((bytes * 2))
 	same_bytes "$PLAIN" /dev/mapper/rct-spare
-	[ "$(status_field a2-v writes)" = 300 ]
+	[ "$(status_field a2-v writes)" -ge 300 ]
 	remove third
 	remove a2-v
 	io write $v 0 4096 8

@@ -15,6 +15,7 @@ whichever of them owns it.
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,8 @@ class Node:
 
     def create(self, **changed):
         """Makes the device. What part the node plays its log says, or the role if that is blank."""
+        # What the driver says goes to the console as well, so that said() sees it at once.
+        self.vm.ok("dmesg -n 7")
         self.vm.load_module()
         self.vm.ok(f"dmsetup create vol --table '{self.table(**changed)}'")
 
@@ -97,8 +100,17 @@ class Node:
         self.vm.start()
         self.join()
 
-    def remove(self):
-        self.vm.ok("dmsetup remove vol")
+    def message(self, words):
+        self.vm.ok(f"dmsetup message vol 0 {words}")
+
+    def listen(self):
+        """What the driver says from here on: returns a function that waits until it says something."""
+        begin = len(self.vm.console())
+
+        def said(pattern, timeout=60):
+            return wait_until(lambda: re.search(pattern, self.vm.console()[begin:]), timeout,
+                              f"{self.name} says {pattern!r}")
+        return said
 
     def status(self):
         self.last_status = pairs(self.vm.ok("dmsetup status vol"))
