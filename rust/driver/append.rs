@@ -10,7 +10,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
-    lane::{stage, Cursor, Full, Slot},
+    lane::{stage, Slot},
     merge::Position,
     units::{Extent, Op, Seq},
 };
@@ -298,91 +298,138 @@ pub(crate) fn unlock(set: &Set, bio: &mut HostBio<Io>) {
 /// are few, but the lane can always be cut off behind a record that was cancelled before everything
 /// after it. `Err`: not yet.
 pub(crate) fn cancel(set: &Set, bio: HostBio<Io>) -> core::result::Result<(), HostBio<Io>> {
-    let Some(journal) = set.journal() else {
-        bio.complete(BlkStatus::IOERR);
-        return Ok(());
-    };
-    let Some(locked) = journal.lane(bio.io().lane) else {
+    let lane = set
+        .journal()
+        .and_then(|j| j.lane(bio.io().lane).map(|l| (j, l)));
+    let Some((journal, locked)) = lane else {
         bio.complete(BlkStatus::IOERR);
         return Ok(());
     };
     let lane = &locked.lane;
-    let older = lane.tail()..bio.io().lane_seq;
     let done = |p| lane.slot(p).is_some_and(|s| s.stage() & stage::LOCAL != 0);
-    if !older.into_iter().all(done) {
+    if !(lane.tail()..bio.io().lane_seq).all(done) {
         return Err(bio);
     }
-    let go = log_cancel(set, journal, locked, &mut locked.append.lock(), bio)?;
-    match go {
-        Some(b) => cancelled(set, journal, b),
-        None => set.send.signal(),
+    let (member, seq) = (bio.io().member, bio.io().seq);
+    let mut bio = Some(bio);
+    // Until the cancel record is mirrored, its slot keeps the bio.
+    let logged = log_cancel(set, journal, locked, member, seq, &mut |host| {
+        bio = bio.take().and_then(|b| host.put(b));
+    });
+    match (logged, bio) {
+        (Logged::Full, Some(bio)) => return Err(bio),
+        (Logged::Done, Some(bio)) => {
+            settle_cancel(journal, seq);
+            tell_failure(set, bio);
+        }
+        _ => set.send.signal(),
     }
     Ok(())
 }
 
-fn b_status(bio: &HostBio<Io>) -> BlkStatus {
-    bio.io().failed.unwrap_or(BlkStatus::IOERR)
+/// What became of a cancel record.
+enum Logged {
+    /// There is no space for it yet.
+    Full,
+    /// It has to be mirrored; then [`settle_cancel`] follows.
+    Waits,
+    /// It is durable.
+    Done,
 }
 
-/// `Ok(Some)`: logged, go on; `Ok(None)`: logged, the slot keeps the bio until it is mirrored;
-/// `Err`: no space in this lane.
+/// Logs that the write with this sequence is never to be replayed. `keep` puts into the record's slot
+/// what has to wait until it is mirrored.
 fn log_cancel(
     set: &Set,
     journal: &Journal,
     locked: &LockedLane,
-    cursor: &mut Cursor,
-    bio: HostBio<Io>,
-) -> core::result::Result<Option<HostBio<Io>>, HostBio<Io>> {
-    let place = match locked.lane.reserve(cursor, 0, Op::Cancel) {
-        Ok(place) => place,
-        Err(Full) => return Err(bio),
+    member: u16,
+    seq: Seq,
+    keep: &mut dyn FnMut(&HostSlot),
+) -> Logged {
+    let mut cursor = locked.append.lock();
+    let Ok(place) = locked.lane.reserve(&cursor, 0, Op::Cancel) else {
+        return Logged::Full;
     };
     let lane = locked.lane.index();
     let extent = Extent {
-        member: bio.io().member,
+        member,
         sector: 0,
         sectors: 0,
     };
-    let header = journal.header(lane, place, Op::Cancel, extent, bio.io().seq, 0);
+    let header = journal.header(lane, place, Op::Cancel, extent, seq, 0);
     let sealed = header.seal(crc32c, journal.key);
-    if set
-        .log
-        .write(
-            journal.geometry.header_offset(lane, place.lane_seq) as usize,
-            &sealed,
-        )
-        .is_err()
-    {
-        return Err(bio);
+    let at = journal.geometry.header_offset(lane, place.lane_seq);
+    if set.log.write(at as usize, &sealed).is_err() {
+        return Logged::Full;
     }
     set.log.fence();
     if journal.writes_wait() {
-        locked
-            .lane
-            .publish(cursor, &header, 0, |host| drop(host.put(bio)));
-        Ok(None)
+        locked.lane.publish(&mut cursor, &header, 0, keep);
+        Logged::Waits
     } else {
         let done = stage::MIRRORED | stage::LOCAL | stage::ACKED;
-        locked.lane.publish(cursor, &header, done, |_| ());
-        Ok(Some(bio))
+        locked.lane.publish(&mut cursor, &header, done, |_| ());
+        Logged::Done
     }
 }
 
-/// The cancel record is durable wherever it has to be: the host is told of the failure.
-pub(crate) fn cancelled(set: &Set, journal: &Journal, mut bio: HostBio<Io>) {
-    let at = Position {
-        lane: bio.io().lane,
-        lane_seq: bio.io().lane_seq,
-    };
-    if let Some(slot) = journal.slot(at) {
-        journal.order.acknowledge(bio.io().seq);
+/// A cancel record is durable wherever it has to be: the write that it names is done with.
+pub(crate) fn settle_cancel(journal: &Journal, seq: Seq) {
+    if let Some(slot) = journal.find(seq).and_then(|at| journal.slot(at)) {
+        journal.order.acknowledge(seq);
         slot.reach(stage::CANCELLED | stage::LOCAL | stage::ACKED);
     }
+}
+
+/// The host is told that its write failed locally.
+pub(crate) fn tell_failure(set: &Set, mut bio: HostBio<Io>) {
     set.counters.local_errors.fetch_add(1, Ordering::Relaxed);
     unlock(set, &mut bio);
     set.tell_shipper();
-    let status = b_status(&bio);
+    let status = bio.io().failed.unwrap_or(BlkStatus::IOERR);
     bio.complete(status);
+}
+
+/// A suspend that does not wait for I/O: what waits for the partner or the remote goes back to
+/// device-mapper, which will submit it again, as another write. The record that it has is cancelled,
+/// so that only the later one counts; if this node dies before, either outcome is one that a host
+/// which was told nothing can meet.
+pub(crate) fn requeue_logged(set: &Set, journal: &Journal) {
+    // Nobody draws on acknowledgements meanwhile.
+    let _mirrored = journal.mirrored.lock();
+    for locked in journal.lanes.iter() {
+        let lane = &locked.lane;
+        for lane_seq in lane.tail()..lane.head() {
+            let Some(slot) = lane.slot(lane_seq) else {
+                continue;
+            };
+            if lane.record(lane_seq).is_none_or(|r| r.op == Op::Cancel) {
+                continue;
+            }
+            let Some(mut bio) = slot.host.take() else {
+                continue;
+            };
+            let (member, seq) = (bio.io().member, bio.io().seq);
+            if slot.stage() & stage::LOCAL != 0 {
+                // Synchronous, and only the remote is missing: it goes on without the host.
+                journal.order.acknowledge(seq);
+                slot.reach(stage::ACKED);
+            } else {
+                match log_cancel(set, journal, locked, member, seq, &mut |_| ()) {
+                    Logged::Full => {
+                        drop(slot.host.put(bio));
+                        continue;
+                    }
+                    Logged::Waits => {}
+                    Logged::Done => settle_cancel(journal, seq),
+                }
+            }
+            unlock(set, &mut bio);
+            bio.complete(BlkStatus::DM_REQUEUE);
+        }
+    }
+    set.send.signal();
 }
 
 /// This node may not acknowledge anything any more: what waits for the partner or the remote fails.

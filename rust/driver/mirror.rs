@@ -18,7 +18,7 @@ use core_crate::{
     merge::Position,
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
     ship::ShipView,
-    units::Op,
+    units::{Op, Seq},
     wire::{Ack, Frame, Hello, Kind, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES, REFUSAL_BYTES},
 };
 use kapi_crate::{
@@ -656,13 +656,15 @@ pub(crate) fn draw_on(set: &Set, journal: &Journal, stored: &[u64; MAX_LANES]) {
             };
             let record = lane.record(lane_seq);
             slot.reach(stage::MIRRORED);
-            let Some(bio) = slot.host.take() else {
-                continue;
-            };
-            if record.is_some_and(|r| r.op == Op::Cancel) {
+            let bio = slot.host.take();
+            if let Some(r) = record.filter(|r| r.op == Op::Cancel) {
+                // Its sequence stands where others have their sector.
+                append::settle_cancel(journal, Seq(r.extent.sector));
                 slot.reach(stage::LOCAL | stage::ACKED);
-                append::cancelled(set, journal, bio);
-            } else {
+                if let Some(bio) = bio {
+                    append::tell_failure(set, bio);
+                }
+            } else if let Some(bio) = bio {
                 append::write_local(set, journal, bio);
             }
         }

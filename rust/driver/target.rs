@@ -138,6 +138,9 @@ impl Target for Volume {
     fn presuspend(&self) {
         if self.handle.noflush_suspending() {
             self.set.requeue_waiting();
+            if let Some(journal) = self.set.journal() {
+                append::requeue_logged(&self.set, journal);
+            }
         }
     }
 
