@@ -410,6 +410,10 @@ pub(crate) fn requeue_logged(set: &Set, journal: &Journal) {
             let Some(mut bio) = slot.host.take() else {
                 continue;
             };
+            if !set.gives_back(&bio) {
+                drop(slot.host.put(bio));
+                continue;
+            }
             let (member, seq) = (bio.io().member, bio.io().seq);
             if slot.stage() & stage::LOCAL != 0 {
                 // Synchronous, and only the remote is missing: it goes on without the host.

@@ -344,7 +344,7 @@ fn mirror(
     let after = journal
         .on_mirror(MirrorEvent::Disconnected)
         .map_err(illegal)?;
-    if before == Mirror::Mirrored && after == Mirror::Lost {
+    if before == Mirror::Mirrored && after == Mirror::Lost && set.phase() == Phase::Serving {
         pr_warn!(
             "set {}: the partner is lost: writes wait for it\n",
             set.name.as_str()

@@ -214,6 +214,8 @@ pub(crate) struct Set {
     /// The shipper sleeps and wants to be woken when a write is there to be shipped. While it is at
     /// work it looks by itself, so that a write does not cost a wake-up.
     ship_wanted: AtomicBool,
+    /// Which volumes are in a suspend without flush, a bit for each.
+    pub(crate) giving_back: AtomicU64,
     /// Wakes the shipper.
     #[pin]
     pub(crate) ship: Event,
@@ -332,6 +334,7 @@ impl Set {
                 durable <- new_mutex!(durable),
                 threads <- new_mutex!(KVec::new()),
                 ship_wanted: AtomicBool::new(true),
+                giving_back: AtomicU64::new(0),
                 ship <- Event::new(c"rcopy ship", kernel::static_lock_class!()),
                 work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
                 send <- Event::new(c"rcopy send", kernel::static_lock_class!()),

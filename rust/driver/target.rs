@@ -30,7 +30,8 @@ pub(crate) struct Volume {
     handle: TargetHandle,
     /// The table line's words, for `dmsetup table`.
     pub(crate) words: CString,
-    resumed: AtomicBool,
+    /// A suspend without flush is under way: writes go back to device-mapper.
+    gives_back: AtomicBool,
 }
 
 impl Target for Volume {
@@ -83,7 +84,7 @@ impl Target for Volume {
                     settings: Settings::new(&table),
                     handle,
                     words,
-                    resumed: AtomicBool::new(false),
+                    gives_back: AtomicBool::new(false),
                 },
                 GFP_KERNEL,
             )?)
@@ -103,6 +104,10 @@ impl Target for Volume {
     }
 
     fn map(this: &Arc<Self>, bio: HostBio<Io>) -> Map<Io> {
+        // device-mapper keeps it until the resume, as soon as it has blocked I/O.
+        if this.gives_back.load(Ordering::Relaxed) && bio.op() != Op::Read {
+            return Map::Requeue(bio);
+        }
         match this.set.phase() {
             Phase::Serving => this.serve(bio),
             Phase::Assembling | Phase::Waiting | Phase::Replaying => {
@@ -136,17 +141,21 @@ impl Target for Volume {
     }
 
     fn presuspend(&self) {
-        if self.handle.noflush_suspending() {
-            self.set.requeue_waiting();
-            if let Some(journal) = self.set.journal() {
-                append::requeue_logged(&self.set, journal);
-            }
+        if self.handle.noflush_suspending() && !self.gives_back.swap(true, Ordering::SeqCst) {
+            self.set.give_back(self.member, true);
         }
+    }
+
+    fn presuspend_undo(&self) {
+        self.keep();
+    }
+
+    fn postsuspend(&self) {
+        self.keep();
     }
 
     fn preresume(&self) -> Result {
         self.set.settings.apply(&self.settings);
-        self.resumed.store(true, Ordering::Relaxed);
         let name = self.set.name;
         recovery::start(&self.set, &mut |what| {
             pr_err!("set {}: {what}\n", name.as_str())
@@ -205,6 +214,13 @@ impl Target for Volume {
 }
 
 impl Volume {
+    /// The suspend is over or did not come about.
+    fn keep(&self) {
+        if self.gives_back.swap(false, Ordering::SeqCst) {
+            self.set.give_back(self.member, false);
+        }
+    }
+
     #[inline]
     fn serve(&self, mut bio: HostBio<Io>) -> Map<Io> {
         let sector = bio.sector();

@@ -8,6 +8,7 @@ use crate::{
     append,
     set::{Phase, Set},
 };
+use core::sync::atomic::Ordering;
 use core_crate::units::Seq;
 use kapi_crate::{
     bio::{BioQueue, BlkStatus, HostBio},
@@ -141,14 +142,41 @@ impl Set {
         self.work.signal();
     }
 
-    /// Gives back what no record exists for yet, so that device-mapper can submit it again after a
-    /// resume without flush.
-    pub(crate) fn requeue_waiting(&self) {
-        drain(&self.queues.held, |bio| bio.complete(BlkStatus::DM_REQUEUE));
-        drain(&self.queues.full, |mut bio| {
-            append::unlock(self, &mut bio);
-            bio.complete(BlkStatus::DM_REQUEUE);
-        });
+    /// A volume begins or ends a suspend without flush. Until it ends, the worker gives back whatever
+    /// of it waits, again and again: a write may have been on its way into a queue when it began.
+    pub(crate) fn give_back(&self, member: u16, begins: bool) {
+        let bit = 1u64.checked_shl(u32::from(member)).unwrap_or(0);
+        if begins {
+            self.giving_back.fetch_or(bit, Ordering::SeqCst);
+        } else {
+            self.giving_back.fetch_and(!bit, Ordering::SeqCst);
+        }
+        self.work.signal();
+    }
+
+    /// Whether the bio's volume is in a suspend without flush.
+    pub(crate) fn gives_back(&self, bio: &HostBio<Io>) -> bool {
+        let bit = 1u64.checked_shl(u32::from(bio.io().member)).unwrap_or(0);
+        self.giving_back.load(Ordering::SeqCst) & bit != 0
+    }
+
+    /// Gives back what waits: what has no record yet, and what has one that is not mirrored.
+    fn requeue_waiting(&self) {
+        for queue in [&self.queues.held, &self.queues.full] {
+            let mut kept = BioQueue::new();
+            drain(queue, |mut bio| {
+                if self.gives_back(&bio) {
+                    append::unlock(self, &mut bio);
+                    bio.complete(BlkStatus::DM_REQUEUE);
+                } else {
+                    kept.push(bio);
+                }
+            });
+            queue.lock().append(&mut kept);
+        }
+        if let Some(journal) = self.journal() {
+            append::requeue_logged(self, journal);
+        }
     }
 }
 
@@ -162,6 +190,9 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
             _ => {}
         }
         pass(set);
+        if set.giving_back.load(Ordering::SeqCst) > 0 {
+            set.requeue_waiting();
+        }
     }
     pass(set);
 }
@@ -186,6 +217,9 @@ fn cancel_failed(set: &Set) {
 /// How long the worker may sleep: a standby has a heartbeat to watch.
 fn tick_ms(set: &Set) -> u64 {
     let (interval, _) = set.settings.heartbeat();
+    if set.giving_back.load(Ordering::SeqCst) > 0 {
+        return 20;
+    }
     if set.phase() == Phase::Standby {
         (interval / 2_000_000).clamp(5, 1000)
     } else {
