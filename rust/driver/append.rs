@@ -412,6 +412,12 @@ pub(crate) fn requeue_logged(set: &Set, journal: &Journal) {
             };
             if !set.gives_back(&bio) {
                 drop(slot.host.put(bio));
+                // The shipper may have looked for it meanwhile (synchronous mode).
+                if slot.stage() & stage::REMOTE != 0 {
+                    if let Some(bio) = slot.host.take() {
+                        acknowledge(set, journal, slot, bio).complete(BlkStatus::OK);
+                    }
+                }
                 continue;
             }
             let (member, seq) = (bio.io().member, bio.io().seq);

@@ -194,6 +194,10 @@ fn greet(
     let (mine, hello) = {
         let durable = set.durable.lock();
         let mine = durable.ok_or(EINVAL)?;
+        if mine.role != Role::Owner {
+            // The partner's HELLO came first: this node stands by already.
+            return Ok(None);
+        }
         let reign = if journal.reign_has_begun() {
             mine.generation
         } else {

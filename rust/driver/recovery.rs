@@ -183,6 +183,10 @@ pub(crate) fn stand_by(set: &Set, refusal: &Refusal) {
     let _control = set.control.lock();
     let mut durable = set.durable.lock();
     let Some(mine) = *durable else { return };
+    if mine.role == Role::Standby {
+        // The partner's own HELLO crossed ours and has said the same.
+        return;
+    }
     if set.phase() != Phase::Waiting {
         return set.enter(
             Phase::Fenced,
