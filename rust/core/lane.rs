@@ -219,7 +219,7 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
         let used = cursor
             .lane_seq
             .saturating_sub(self.tail.load(Ordering::Acquire));
-        if used + u64::from(keep) >= u64::from(self.geometry.lane_records()) {
+        if used.saturating_add(u64::from(keep)) >= u64::from(self.geometry.lane_records()) {
             return Err(Full);
         }
         let data_pos = self.geometry.place(cursor.data_pos, bytes).ok_or(Full)?;

@@ -166,15 +166,26 @@ impl Geometry {
         self.lane_data.get()
     }
 
+    // None of the following can overflow, by the type's invariant. They say `wrapping` all the same, so
+    // that no panic is linked into the hot path (overflow checks are on in the kernel).
+
+    #[inline]
     fn lane_header_bytes(&self) -> u64 {
-        // Cannot overflow: MAX_RECORDS * 64 + 4095 by the type's invariant.
-        (u64::from(self.lane_records.get()) * HEADER_BYTES + 4095) / 4096 * 4096
+        let bytes = u64::from(self.lane_records.get()).wrapping_mul(HEADER_BYTES);
+        bytes.wrapping_add(4095) & !4095
+    }
+
+    #[inline]
+    fn headers_bytes(&self) -> u64 {
+        u64::from(self.lanes.get()).wrapping_mul(self.lane_header_bytes())
     }
 
     /// Bytes of the whole region.
     pub fn bytes(&self) -> u64 {
+        let data = u64::from(self.lanes.get()).wrapping_mul(self.lane_data.get());
         LANES_OFFSET
-            + u64::from(self.lanes.get()) * (self.lane_header_bytes() + self.lane_data.get())
+            .wrapping_add(self.headers_bytes())
+            .wrapping_add(data)
     }
 
     /// Which header of the lane's ring a position has.
@@ -202,17 +213,17 @@ impl Geometry {
     #[inline]
     pub fn header_offset(&self, lane: u16, lane_seq: u64) -> u64 {
         LANES_OFFSET
-            + u64::from(lane) * self.lane_header_bytes()
-            + self.slot(lane_seq) * HEADER_BYTES
+            .wrapping_add(u64::from(lane).wrapping_mul(self.lane_header_bytes()))
+            .wrapping_add(self.slot(lane_seq).wrapping_mul(HEADER_BYTES))
     }
 
     /// Where, in the region, the byte with this position in its lane's data stands.
     #[inline]
     pub fn data_offset(&self, lane: u16, data_pos: u64) -> u64 {
         LANES_OFFSET
-            + u64::from(self.lanes.get()) * self.lane_header_bytes()
-            + u64::from(lane) * self.lane_data.get()
-            + data_pos % self.lane_data
+            .wrapping_add(self.headers_bytes())
+            .wrapping_add(u64::from(lane).wrapping_mul(self.lane_data.get()))
+            .wrapping_add(data_pos % self.lane_data)
     }
 
     /// Where `bytes` of data go when the lane's next free byte is `pos`: data never wraps, so what is
@@ -221,7 +232,7 @@ impl Geometry {
     /// The result is the position of the first byte; the next free one is that plus `bytes`.
     #[inline]
     pub fn place(&self, pos: u64, bytes: u32) -> Option<u64> {
-        let left = self.lane_data.get() - pos % self.lane_data;
+        let left = self.lane_data.get().wrapping_sub(pos % self.lane_data);
         if u64::from(bytes) <= left {
             Some(pos)
         } else {

@@ -201,12 +201,12 @@ pub fn read_mark(media: &impl Media, crc: Crc, key: Key) -> Result<Option<Mark>,
                     best = Some(m);
                 }
             }
-            Err(MarkError::Blank) => blank += 1,
+            Err(MarkError::Blank) => blank |= 1u32 << slot,
             Err(MarkError::Damaged) => {}
         }
     }
     match best {
-        None if blank < 2 => Err(Damage::Mark),
+        None if blank != 0b11 => Err(Damage::Mark),
         best => Ok(best),
     }
 }
@@ -346,7 +346,7 @@ impl<M: Media> Scan<'_, M> {
                     });
                 }
             }
-            probe += 1;
+            probe = probe.saturating_add(1);
         }
         // What is in front of the floor was whole when the floor was set.
         if end.lane_seq < tail.floor {
@@ -476,9 +476,9 @@ fn present(view: &impl Lanes, mark: &Mark, seq: Seq) -> bool {
         }
         let mut high = low.saturating_add(step);
         while low < high {
-            let mid = low + (high - low) / 2;
+            let mid = low.midpoint(high);
             if view.seq_at(lane, mid).is_some_and(|s| s < seq) {
-                low = mid + 1;
+                low = mid.saturating_add(1);
             } else {
                 high = mid;
             }

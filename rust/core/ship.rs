@@ -157,7 +157,7 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
                     State::Issued
                 },
             };
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
             self.merge.advance(at);
             if !nothing {
                 return Ok(Ship {
@@ -251,7 +251,7 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
             .take_while(|e| e.seq <= shipped)
             .count();
         self.window.copy_within(gone..self.len, 0);
-        self.len -= gone;
+        self.len = self.len.saturating_sub(gone);
     }
 
     /// The last confirmed sequence.

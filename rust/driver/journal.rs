@@ -212,9 +212,9 @@ impl Journal {
             let (mut low, mut high) = (l.lane.tail(), l.lane.head());
             // Sequences rise along a lane.
             while low < high {
-                let mid = low + (high - low) / 2;
+                let mid = low.midpoint(high);
                 if l.lane.seq_at(mid)? < seq {
-                    low = mid + 1;
+                    low = mid.saturating_add(1);
                 } else {
                     high = mid;
                 }

@@ -447,7 +447,7 @@ impl<'a> Sender<'a> {
     /// Sends what the lanes have; answers whether there was anything.
     #[inline(never)]
     fn records(&mut self) -> Result<bool> {
-        let mut sent = 0;
+        let mut sent = false;
         for locked in self.journal.lanes.iter() {
             let lane = &locked.lane;
             let Some(slot) = self.cursor.get_mut(usize::from(lane.index())) else {
@@ -468,16 +468,16 @@ impl<'a> Sender<'a> {
                     &self.session.conn,
                     at,
                     &record,
-                    *slot + 1 < stop,
+                    slot.saturating_add(1) < stop,
                 )?;
-                *slot += 1;
-                sent += 1;
+                *slot = slot.saturating_add(1);
+                sent = true;
             }
         }
-        if sent > 0 {
+        if sent {
             self.last_sent = time::now_ns();
         }
-        Ok(sent > 0)
+        Ok(sent)
     }
 
     /// Sends the newest mark, once every record in front of its tails was sent.

@@ -43,7 +43,7 @@ impl IoDone for Answers {
         // No more than SHIP_WINDOW writes are in flight, and each answers once.
         if let Some(i) = l.items.get_mut(at) {
             *i = (token, result.err());
-            l.len += 1;
+            l.len = at.saturating_add(1);
         }
         drop(l);
         self.set.ship.signal();
