@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Looks into the built module for what must not be in it.
+
+- No panic in the hot path: overflow checks are on in the kernel, so a plain `+` links one. Core is
+  looked at as a whole, but for what runs only when a table line or a log is read; the driver's
+  functions on the way of a write by name.
+- No function with a frame that a kernel stack of 16 KiB has no room for.
+"""
+
+import re
+import subprocess
+import sys
+
+MODULE = sys.argv[1] if len(sys.argv) > 1 else "build/module/dm-remote-copy.o"
+MAX_FRAME = 4608
+
+# Run once, by an administrator's doing; what they work on is bounded by checks of their own.
+COLD = re.compile(r"5table|7recover|6report|8Geometry(3new|4plan)|7partner6answer")
+CORE = re.compile(r"10core_crate")
+HOT = re.compile(r"12driver_crate6append(3map|5start|10local_done|11acknowledge|6unlock|11write_local)"
+                 r"|12driver_crate6mirror(7draw_on|4hear|11send_record)"
+                 r"|12driver_crate7standby7receive|7shipper\w*4done|6target\w*(3map|6end_io)")
+
+
+def functions():
+    """(name, disassembly lines) of each function of the module."""
+    out = subprocess.run(["objdump", "-dr", "--no-show-raw-insn", MODULE], check=True,
+                         capture_output=True, text=True).stdout
+    name, lines = None, []
+    for line in out.splitlines():
+        head = re.match(r"^[0-9a-f]+ <(.*)>:$", line)
+        if head:
+            if name:
+                yield name, lines
+            name, lines = head.group(1), []
+        else:
+            lines.append(line)
+    if name:
+        yield name, lines
+
+
+def main():
+    wrong, looked_at = [], 0
+    for name, lines in functions():
+        text = "\n".join(lines)
+        for frame in re.findall(r"sub +\$0x([0-9a-f]+),%rsp", text):
+            if int(frame, 16) > MAX_FRAME:
+                wrong.append(f"{name}: a stack frame of {int(frame, 16)} bytes, {MAX_FRAME} are allowed")
+        if HOT.search(name) or (CORE.search(name) and not COLD.search(name)):
+            looked_at += 1
+            for panic in set(re.findall(r"R_X86_64_\S+\s+\S*panicking\S*?(panic\w*)", text)):
+                wrong.append(f"{name}: can panic ({panic})")
+    for line in wrong:
+        print(line)
+    print(f"{looked_at} hot functions looked at, {len(wrong)} findings")
+    sys.exit(1 if wrong or looked_at < 10 else 0)
+
+
+main()
