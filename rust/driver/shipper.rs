@@ -283,14 +283,21 @@ impl<'a> Work<'a> {
                 self.set.name.as_str()
             );
         })?;
-        if d.sectors() < sectors || d.dma_alignment_mask() > 511 {
+        let block = self
+            .set
+            .members
+            .get(i)
+            .and_then(|m| m.as_ref())
+            .map_or(512, |m| m.local.logical_block_size());
+        if d.sectors() < sectors || d.dma_alignment_mask() > 511 || d.logical_block_size() > block {
             ratelimited!(
                 pr_err,
-                "set {}: remote {path} has {} sectors and needs memory aligned to {} bytes; {sectors} \
-                 sectors and at most 512 bytes are needed\n",
+                "set {}: remote {path} does not fit: {} sectors, memory aligned to {} bytes, logical blocks \
+                 of {} bytes; at least {sectors}, at most 512 and at most {block} are needed\n",
                 self.set.name.as_str(),
                 d.sectors(),
-                u64::from(d.dma_alignment_mask()) + 1
+                u64::from(d.dma_alignment_mask()) + 1,
+                d.logical_block_size()
             );
             return Err(EINVAL);
         }

@@ -380,7 +380,7 @@ fn add_member(
         ));
         return Err(EINVAL);
     }
-    check_remote(set, table.remote, sectors, say)?;
+    check_remote(set, table.remote, sectors, local.logical_block_size(), say)?;
     let member = Member {
         local: Arc::new(local, GFP_KERNEL)?,
         remote_path: CString::try_from_fmt(fmt!("{}", table.remote))?,
@@ -395,9 +395,18 @@ fn check_remote(
     set: &Set,
     path: &str,
     sectors: u64,
+    block: u32,
     say: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Result {
     match BlockDevice::open(path, None, false) {
+        Ok(d) if d.logical_block_size() > block => {
+            say(format_args!(
+                "remote '{path}' has logical blocks of {} bytes, the local device of {block}; the remote's \
+                 must not be larger",
+                d.logical_block_size()
+            ));
+            Err(EINVAL)
+        }
         Ok(d) if d.sectors() < sectors => {
             say(format_args!(
                 "remote '{path}' has {} sectors, the volume {sectors}",
