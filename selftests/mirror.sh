@@ -214,7 +214,7 @@ incomplete_copy()
 # lives and must not do harm when it can be heard again.
 forced_takeover()
 {
-	local told before
+	local told before shipped
 	pair
 	journal $v1
 	poll told_above 30
@@ -231,20 +231,21 @@ forced_takeover()
 	field_above a2-v takeover_records 9
 	# Everything that the host was told is there, in order.
 	[ "$(python3 "$here/lib/ioplay.py" prefix 11 1 "$state/record" $v2)" -ge "$told" ]
-	linear rct-remote
-	arrived a2-v
 	io write $v2 $((12 << 20)) 4096 5
-	arrived a2-v
-	before=$(sum_of "$LOCAL")
 	heal_link
 	wait_state a1-v fenced
-	said 'a1|set s1: serving -> fenced: the partner owns the set in generation'
+	said 'serving -> fenced: the partner owns the set in generation'
 	fails finish journal
+	[ "$(tail -n 1 "$state/record")" = "failed after $told" ]
+	# From here on both controllers reach the remote: nothing of the old one gets there.
+	shipped=$(status_field a1-v shipped)
+	linear rct-remote
+	arrived a2-v
+	before=$(sum_of "$LOCAL")
 	fails python3 "$here/lib/ioplay.py" write $v1 0 4096 6
 	said 'I/O refused: the partner owns the volume'
 	fails dd if=$v1 of=/dev/null bs=4k count=1 iflag=direct status=none
-	[ "$(tail -n 1 "$state/record")" = "failed after $told" ]
-	stays 1 true
+	stays 2 field_is a1-v shipped "$shipped"
 	[ "$before" = "$(sum_of "$LOCAL")" ]
 	converged
 	# Made anew, it stands by, and gets the volume back in order.

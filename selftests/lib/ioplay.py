@@ -15,6 +15,8 @@
     ioplay.py load <device> <bytes> <writes or 0: until stopped> [<seed> [<most bytes of a write>]]
     ioplay.py journal <seed> <width> <record> <steps> <device>...
     ioplay.py prefix <seed> <width> <record> <device>...
+
+CPU=<n> in the environment: on this processor.
 """
 
 import ctypes
@@ -410,6 +412,10 @@ COMMANDS = {"same": same, "sum": sum_, "zero": zero, "blank": blank, "unclaimed"
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         die(__doc__)
+    if "CPU" in os.environ:
+        # Online processors, counted from 0.
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[int(os.environ["CPU"]) % len(cpus)]})
     try:
         COMMANDS[sys.argv[1]](sys.argv[2:])
     except OSError as e:

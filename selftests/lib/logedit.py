@@ -8,6 +8,7 @@
     logedit.py set <log> header <n> <field> <value>         with a new checksum
     logedit.py version <log> <n>                            in both superblocks
     logedit.py copy <log> <n> <m>                           n's header over m's
+    logedit.py drop <log>                                   the last record of the lane that ends first
     logedit.py old <log>                                    how many records of former laps are there
 
 This is written from the format's description, not from the driver.
@@ -160,6 +161,14 @@ def main(args):
         live = log.live()
         log.write(live[int(args[3])][1], log.read(live[int(args[2])][1], HEADER))
         print(f"sequence {live[int(args[2])][0]}'s header over {live[int(args[3])][0]}'s")
+    elif command == "drop":
+        last = {}
+        for seq, at, h in log.live():
+            last[h["lane"]] = (seq, at)
+        if len(last) < 2:
+            return 1
+        seq, at = min(last.values())
+        flip(log, at + 33, f"header of sequence {seq}, its lane's last")
     elif command == "old":
         print(log.old())
     else:

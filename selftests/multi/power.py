@@ -117,7 +117,8 @@ def recovery_dies(rng, load, owner, heir):
         if not heir.vm.process:
             heir.restart()
         if heir.status()["state"] == "standby":
-            takeover = heir.vm.spawn("dmsetup message vol 0 takeover")
+            heir.until(partner="disconnected")
+            heir.vm.spawn("dmsetup message vol 0 takeover")
         said(moment)
         time.sleep(rng.uniform(0, 2) if moment == "-> serving" else rng.uniform(0, 0.1))
         heir.vm.kill()
@@ -161,8 +162,9 @@ def main():
                 break
             with tap.case(name):
                 test(rng, load, owner, d.other(owner))
-        with tap.case("in the end local unit and remote are equal"):
-            load.check_end(a1)
+        if not tap.failed:
+            with tap.case("in the end local unit and remote are equal"):
+                load.check_end(a1)
     tap.done()
 
 
