@@ -59,6 +59,7 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
                      space\n",
                     set.name.as_str()
                 );
+                set.event();
             }
             set.wait_for_space(bio);
             None

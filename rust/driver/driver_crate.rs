@@ -17,7 +17,7 @@
 //! Locks, in the order in which they may be taken (all sleep but the last three):
 //! registry (`REGISTRY`) → `Set::control` → `Set::durable` → `Journal::marks` → `Journal::mirror` →
 //! `Journal::mirrored` → a lane's append lock → a bucket of the range lock → the worker's queues.
-//! `Set::threads` and the locks of `Link` are leaves among those that sleep.
+//! `Set::threads`, `Set::watchers` and the locks of `Link` are leaves among those that sleep.
 #![deny(unsafe_code)]
 
 mod append;

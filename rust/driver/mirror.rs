@@ -353,6 +353,7 @@ fn mirror(
             "set {}: the partner is lost: writes wait for it\n",
             set.name.as_str()
         );
+        set.event();
     }
     set.ship.signal();
     result
@@ -628,6 +629,7 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                     set.name.as_str()
                 );
                 draw_on(set, journal, &stored);
+                set.event();
                 if set.phase() == Phase::Waiting {
                     recovery::first_mark(set, journal)?;
                     set.enter(

@@ -79,9 +79,9 @@ impl Counters {
         self.full.swap(full, Ordering::Relaxed) != full
     }
 
-    /// Whether the remote fails.
-    pub(crate) fn remote_lost(&self, lost: bool) {
-        self.remote_lost.store(lost, Ordering::Relaxed);
+    /// Notes whether the remote fails; answers whether that is news.
+    pub(crate) fn remote_lost(&self, lost: bool) -> bool {
+        self.remote_lost.swap(lost, Ordering::Relaxed) != lost
     }
 }
 

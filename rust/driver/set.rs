@@ -21,6 +21,7 @@ use core_crate::{
 use kapi_crate::{
     blkdev::{BlockDevice, Holder},
     cpu,
+    dm::TargetHandle,
     event::Event,
     iopool::IoPool,
     net::{NetNs, SockAddr},
@@ -211,6 +212,9 @@ pub(crate) struct Set {
     pub(crate) durable: Mutex<Option<Super>>,
     #[pin]
     threads: Mutex<KVec<Thread>>,
+    /// Whose `dmsetup wait` an event ends, each with the number by which it goes. A leaf.
+    #[pin]
+    watchers: Mutex<KVec<(u64, TargetHandle)>>,
     /// The shipper sleeps and wants to be woken when a write is there to be shipped. While it is at
     /// work it looks by itself, so that a write does not cost a wake-up.
     ship_wanted: AtomicBool,
@@ -333,6 +337,7 @@ impl Set {
                 control <- new_mutex!(Control { started: false }),
                 durable <- new_mutex!(durable),
                 threads <- new_mutex!(KVec::new()),
+                watchers <- new_mutex!(KVec::new()),
                 ship_wanted: AtomicBool::new(true),
                 giving_back: AtomicU64::new(0),
                 ship <- Event::new(c"rcopy ship", kernel::static_lock_class!()),
@@ -435,6 +440,32 @@ impl Set {
         self.work.signal();
         self.ship.signal();
         self.send.signal();
+        self.event();
+    }
+
+    /// Something happened that an administrator may wait for: ends `dmsetup wait` on the set's volumes.
+    /// Process context.
+    pub(crate) fn event(&self) {
+        for (_, handle) in self.watchers.lock().iter() {
+            handle.table_event();
+        }
+    }
+
+    /// Adds a volume whose watchers are told of events; answers the number by which it goes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn watch(&self, handle: TargetHandle) -> Result<u64> {
+        let mut watchers = self.watchers.lock();
+        let number = watchers.last().map_or(0, |(n, _)| n.saturating_add(1));
+        watchers.push((number, handle), GFP_KERNEL)?;
+        Ok(number)
+    }
+
+    /// Takes a volume out again.
+    pub(crate) fn unwatch(&self, number: u64) {
+        self.watchers.lock().retain(|(n, _)| *n != number);
     }
 
     /// The key of the set's checksums.

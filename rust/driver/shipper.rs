@@ -226,7 +226,9 @@ impl<'a> Work<'a> {
                 self.shipper.confirmed().0
             );
         }
-        self.set.counters.remote_lost(true);
+        if self.set.counters.remote_lost(true) {
+            self.set.event();
+        }
         self.backoff_ms = (self.backoff_ms * 2).clamp(100, 5000);
         self.retry_at = time::now_ns() + self.backoff_ms * 1_000_000;
     }
@@ -235,6 +237,7 @@ impl<'a> Work<'a> {
         if self.lost && !self.shipper.has_failed() {
             self.lost = false;
             self.set.counters.remote_lost(false);
+            self.set.event();
             pr_info!("set {}: the remote is back\n", self.set.name.as_str());
         }
         self.backoff_ms = 0;

@@ -28,6 +28,8 @@ pub(crate) struct Volume {
     local: BlockDevice,
     settings: Settings,
     handle: TargetHandle,
+    /// By which number the set knows its handle.
+    watch: u64,
     /// The table line's words, for `dmsetup table`.
     pub(crate) words: CString,
     /// A suspend without flush is under way: writes go back to device-mapper.
@@ -75,6 +77,7 @@ impl Target for Volume {
         let set = registry::join(&table, &mut say, |ns, say| Set::make(&table, ns, say))?;
         let joined = add_member(&set, &table, &dev, sectors, &mut say);
         let volume = joined.and_then(|()| {
+            let watch = set.watch(handle.clone())?;
             Ok(Arc::new(
                 Volume {
                     set: set.clone(),
@@ -83,6 +86,7 @@ impl Target for Volume {
                     local,
                     settings: Settings::new(&table),
                     handle,
+                    watch,
                     words,
                     gives_back: AtomicBool::new(false),
                 },
@@ -90,6 +94,7 @@ impl Target for Volume {
             )?)
         });
         if volume.is_err() {
+            // A watcher that is left has a handle on a target that is gone: harmless, and rare.
             registry::leave(&set);
         }
         volume
@@ -100,6 +105,7 @@ impl Target for Volume {
     /// 3. The volume's references to the set and its devices are dropped, and with the last volume
     ///    the set: log, connections and remote devices are closed.
     fn dtr(this: Arc<Self>) {
+        this.set.unwatch(this.watch);
         registry::leave(&this.set);
     }
 

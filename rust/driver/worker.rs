@@ -111,6 +111,7 @@ impl Set {
                 "set {}: the log has space again\n",
                 self.name.as_str()
             );
+            self.event();
         }
         if !self.queues.full.lock().is_empty() || !self.queues.failed.lock().is_empty() {
             self.work.signal();
