@@ -153,6 +153,19 @@ fn codes_golden() {
     for (i, k) in kinds.into_iter().enumerate() {
         assert_eq!(k as usize, i + 1);
     }
+    let reasons = [
+        Reason::OtherSet,
+        Reason::Outdated,
+        Reason::TwoOwners,
+        Reason::Geometry,
+        Reason::Busy,
+        Reason::Failed,
+        Reason::NotOwner,
+        Reason::Fenced,
+    ];
+    for (i, r) in reasons.into_iter().enumerate() {
+        assert_eq!(r as usize, i + 1);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use core_crate::{
     limits::MAX_LANES,
     merge::{Lanes, Merge, Position},
     order::Order,
-    recover::{check_holes, read_mark, Damage, Scan},
+    recover::{check_holes, check_named, read_mark, Damage, Scan},
     retire::{AckTracker, Retirer},
     ship::ShipView,
     units::{Extent, Generation, Op, Seq},
@@ -108,6 +108,7 @@ impl Journal {
             acked = acked.max(end.acked);
         }
         check_holes(&j, &mark, acked, last)?;
+        check_named(&j, &mark)?;
         j.found.sort_by_key(|h| h.seq);
         j.recovered = last;
         j.order = Order::starting_after(last);
