@@ -13,7 +13,11 @@ v1=/dev/mapper/a1-v v2=/dev/mapper/a2-v
 load_on() { start load python3 "$here/lib/ioplay.py" load "$1" $bytes 0 "${2:-1}" 16384; }
 more_writes() { field_above "$1" writes $(($2 + 20)); }
 load_goes_on() { poll more_writes "${1:-a1-v}" "$(status_field "${1:-a1-v}" writes)"; }
-journal() { start journal python3 "$here/lib/ioplay.py" journal 11 1 "$state/record" 0 "$1"; }
+journal()
+{
+	: >"$state/record"
+	start journal python3 "$here/lib/ioplay.py" journal 11 1 "$state/record" 0 "$1"
+}
 told_above() { [ "$(tail -n 1 "$state/record")" -gt "$1" ]; } 2>/dev/null
 
 # a1 is the owner, a2 the standby, and a2's copy is complete.
@@ -38,7 +42,7 @@ bytes_are_mirrored()
 	# Both regions alike before, so that they can be compared as a whole.
 	io zero $((32 << 20)) "$LOG1" "$LOG2"
 	pair
-	io mixed $v1 "$PLAIN" $bytes 150
+	io mixed $v1 "$PLAIN" $bytes 60
 	load_on $v1
 	load_goes_on
 	halt load

@@ -21,7 +21,7 @@ arrived()
 # device loses them, too, as if they had been in its cache.
 outstanding()	# <n> <key> <value>...
 {
-	local n=$1 i writes=()
+	local n=$1 i half writes=()
 	shift
 	single "$@"
 	wait_state a1-v serving
@@ -31,9 +31,10 @@ outstanding()	# <n> <key> <value>...
 	for ((i = 0; i < n; i++)); do
 		writes+=("$((i * 65536))" 4096 "w$i")
 	done
+	half=$((n / 2))
 	# One after the other; the first half on one processor, the rest on another: their lanes.
-	CPU=0 io write $v "${writes[@]:0:$((n / 2 * 3))}"
-	CPU=1 io write $v "${writes[@]:$((n / 2 * 3))}"
+	CPU=0 io write $v "${writes[@]:0:$((half * 3))}"
+	CPU=1 io write $v "${writes[@]:$((half * 3))}"
 	field_is a1-v behind "$n"
 	remove a1-v
 	linear rct-remote

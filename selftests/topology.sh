@@ -406,12 +406,10 @@ remove_all()
 	rm -f "$state/devices"
 }
 
-# Whether nothing of a test is left: devices, threads, sockets, claims.
-nothing_left()
+# Whether no thread and no socket of the module is left.
+nothing_runs()
 {
 	local left ns
-	left=$(dmsetup ls | grep -v '^No devices' | grep -vxFf "$state/ls.before")
-	[ -z "$left" ] || { note "left: dm devices $left"; return 1; }
 	left=$(cat /proc/[0-9]*/comm 2>/dev/null | grep '^rcopy_')
 	[ -z "$left" ] || { note "left: threads $left"; return 1; }
 	for ns in a1 a2; do
@@ -419,7 +417,16 @@ nothing_left()
 		left=$(ip netns exec $ns cat /proc/net/tcp /proc/net/tcp6 | awk '$4 != "st" && $4 != "06"')
 		[ -z "$left" ] || { note "left: sockets in $ns: $left"; return 1; }
 	done
-	python3 "$here/lib/ioplay.py" unclaimed "$LOG1" "$LOG2" "$LOCAL" "$REMOTE"
+}
+
+# And no device, and nobody's claim on one.
+nothing_left()
+{
+	local left
+	left=$(dmsetup ls | grep -v '^No devices' | grep -vxFf "$state/ls.before")
+	[ -z "$left" ] || { note "left: dm devices $left"; return 1; }
+	nothing_runs &&
+		python3 "$here/lib/ioplay.py" unclaimed "$LOG1" "$LOG2" "$LOCAL" "$REMOTE"
 }
 
 one_test()	# <description> <function>
