@@ -16,7 +16,7 @@ from deployment import Deployment, Load, seeded
 from tap import Tap
 from vmlib import Lab, wait_until
 
-ROUNDS = int(os.environ.get("ROUNDS") or 3)
+ROUNDS = int(os.environ.get("ROUNDS") or 2)
 # Longer than any write takes that has nothing to wait for.
 QUIET_SECONDS = 2
 
