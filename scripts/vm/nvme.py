@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Shared disks with persistent reservations: NVMe over TCP between test machines."""
 
+import uuid
+
 EXPORT = """
 set -e
 modprobe -a nvmet nvmet-tcp
@@ -9,6 +11,9 @@ cd /sys/kernel/config/nvmet
 mkdir -p subsystems/{nqn}/namespaces/1
 echo 1 >subsystems/{nqn}/attr_allow_any_host
 echo {device} >subsystems/{nqn}/namespaces/1/device_path
+# Who reconnects after this machine was rebooted takes it for the same disk only by these.
+echo {uuid} >subsystems/{nqn}/namespaces/1/device_uuid
+echo {serial} >subsystems/{nqn}/attr_serial
 # Reservations can be turned on only before the namespace is.
 echo {reservations} >subsystems/{nqn}/namespaces/1/resv_enable
 echo 1 >subsystems/{nqn}/namespaces/1/enable
@@ -37,8 +42,9 @@ exit 1
 
 def export(vm, device, address, nqn="disk", port=4420, reservations=True):
     """Offers a block device of vm as subsystem nqn at address."""
-    vm.ok(EXPORT.format(device=device, address=address, nqn=nqn, port=port,
-                        reservations=int(reservations)))
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{vm.name} {nqn}")
+    vm.ok(EXPORT.format(device=device, address=address, nqn=nqn, port=port, uuid=identity,
+                        serial=identity.hex[:20], reservations=int(reservations)))
 
 
 def withdraw(vm, nqn="disk", port=4420):
