@@ -215,11 +215,18 @@ class Net:
         return self.path(self.used[vm])
 
     def cut(self, vm):
-        """Loses everything from and to this machine; its carrier stays on."""
-        self.qmp.command("set_link", name=f"p{self.used[vm]}", up=False)
+        """Loses everything from and to this machine; its carrier stays on. Ends when the machine
+        does: a machine that starts is connected."""
+        self._set_link(vm, False)
 
     def heal(self, vm):
-        self.qmp.command("set_link", name=f"p{self.used[vm]}", up=True)
+        self._set_link(vm, True)
+
+    def _set_link(self, vm, up):
+        # QEMU itself takes the link of a dead machine down until it connects again, and breaks
+        # if it is told otherwise.
+        if vm.process:
+            self.qmp.command("set_link", name=f"p{self.used[vm]}", up=up)
 
     def close(self):
         self.process.kill()
