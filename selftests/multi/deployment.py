@@ -189,8 +189,7 @@ class Deployment:
 
     def distance(self, milliseconds):
         """Moves the remote this far away: what it answers takes so long."""
-        self.remote.ok(f"tc qdisc replace dev eth0 root netem delay {milliseconds}ms limit 100000"
-                       if milliseconds else "tc qdisc del dev eth0 root")
+        self.remote.ok(f"tc qdisc replace dev eth0 root netem delay {milliseconds}ms limit 100000")
 
     def other(self, node):
         return self.a2 if node is self.a1 else self.a1
