@@ -659,7 +659,9 @@ def prepare_initramfs(fio):
 def pack(scratch, add):
     """An archive with the module, the tool and the files of the test."""
     with tempfile.TemporaryDirectory(dir=scratch) as stage:
-        for path, target in (("dm-remote-copy.ko", "vm/dm-remote-copy.ko"), ("rcopy", "bin/rcopy")):
+        # DMRC_MODULE: another build of the module, to see tests fail for instance.
+        module = os.environ.get("DMRC_MODULE", "dm-remote-copy.ko")
+        for path, target in ((module, "vm/dm-remote-copy.ko"), ("rcopy", "bin/rcopy")):
             source = os.path.join(BUILD, path)
             if os.path.exists(source):
                 os.makedirs(os.path.dirname(os.path.join(stage, target)), exist_ok=True)
