@@ -49,10 +49,12 @@ def mix(chain, number):
 
 
 def plan(chain, number):
-    """First sector in the region, sectors, and whether the write zeroes."""
+    """First sector in the region, sectors, and whether the write zeroes. No write is in both halves
+    of the region: one of them may be slower than the other."""
     bits = mix(chain, number)
     length = LENGTHS[bits % len(LENGTHS)]
-    start = (bits >> 8) % (REGION - length + 1)
+    half = REGION // 2
+    start = (bits >> 40) % 2 * half + (bits >> 8) % (half - length + 1)
     return start, length, (bits >> 32) % 13 == 0
 
 

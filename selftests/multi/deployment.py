@@ -144,9 +144,11 @@ class Node:
 
 class Deployment:
     def __init__(self, lab, mode="async", disk_mib=64, pmem_mib=64, ping_ms=250, ping_misses=12,
-                 takeover="auto", smp=1, modules=(), expect=None, options=None,
+                 takeover="auto", smp=1, modules=(), expect=None, options=None, shuffle_ms=0,
                  nvme_options="--ctrl-loss-tmo=-1 --reconnect-delay=1"):
         """expect: console lines that are no alarm. options: more of the table line's.
+        shuffle_ms: the remote's disk takes that long for writes to some places, and so does in
+        another order what it is given at once.
 
         A partner counts as dead after three seconds: a machine that emulates three others may
         make one of them wait for one."""
@@ -157,6 +159,7 @@ class Deployment:
         self.takeover = takeover
         self.options = options or {}
         self.nvme_options = nvme_options
+        self.shuffle_ms = shuffle_ms
         self.sectors = disk_mib * MIB // 512
         self.net = lab.net("net")
         self.local = lab.disk("local", disk_mib)
@@ -184,8 +187,29 @@ class Deployment:
             node.connect()
 
     def export(self):
+        device = "/dev/vda"
+        if self.shuffle_ms:
+            device = "/dev/mapper/shuffle"
+            self.remote.put("/tmp/shuffle", self.shuffle_table().encode())
+            self.remote.ok("modprobe dm-delay && dmsetup create shuffle /tmp/shuffle")
         # Without reservations: who may write is decided outside, by whoever kills a machine.
-        nvme.export(self.remote, "/dev/vda", REMOTE_ADDRESS, reservations=False)
+        nvme.export(self.remote, device, REMOTE_ADDRESS, reservations=False)
+
+    def shuffle_table(self):
+        """Of every chain (see Load) one half of the region is slow."""
+        half = chains.REGION // 2
+        ends = []
+        for chain in range(chains.MAX_CHAINS):
+            begin = chain * chains.STRIDE // chains.SECTOR
+            delays = (self.shuffle_ms, 0) if chain % 2 else (0, self.shuffle_ms)
+            ends += [(begin + half, delays[0]), (begin + 2 * half, delays[1]),
+                     (begin + chains.STRIDE // chains.SECTOR, 0)]
+        ends.append((self.sectors, 0))
+        lines, begin = [], 0
+        for end, delay in ends:
+            lines.append(f"{begin} {end - begin} delay /dev/vda {begin} 0 /dev/vda {begin} {delay} /dev/vda {begin} 0")
+            begin = end
+        return "\n".join(lines) + "\n"
 
     def distance(self, milliseconds):
         """Moves the remote this far away: what it answers takes so long."""
