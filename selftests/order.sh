@@ -69,7 +69,7 @@ one_by_one()
 {
 	single
 	journal 1 $v
-	moments 8 1 rct-remote -- "$REMOTE"
+	moments 5 1 rct-remote -- "$REMOTE"
 	all_arrived 1 -- "$REMOTE"
 	converged
 }
@@ -78,7 +78,7 @@ several_at_once()
 {
 	single mode async lanes 2
 	journal 6 $v
-	moments 6 6 rct-remote -- "$REMOTE"
+	moments 3 6 rct-remote -- "$REMOTE"
 	all_arrived 6 -- "$REMOTE"
 }
 
@@ -86,7 +86,7 @@ synchronous()
 {
 	single mode sync
 	journal 1 $v
-	moments 4 1 rct-remote -- "$REMOTE"
+	moments 3 1 rct-remote -- "$REMOTE"
 	all_arrived 1 -- "$REMOTE"
 }
 
@@ -103,8 +103,8 @@ two_volumes()
 		sed 's#/dev/mapper/rct-local #/dev/mapper/rct-local2 #')"
 	wait_state a1-v serving
 	journal 3 $v /dev/mapper/a1-w
-	moments 3 3 rct-remote rct-remote2 -- /dev/mapper/rct-below /dev/mapper/rct-below2
-	moments 5 3 rct-remote2 rct-remote -- /dev/mapper/rct-below /dev/mapper/rct-below2
+	moments 2 3 rct-remote rct-remote2 -- /dev/mapper/rct-below /dev/mapper/rct-below2
+	moments 2 3 rct-remote2 rct-remote -- /dev/mapper/rct-below /dev/mapper/rct-below2
 	# One of the two is away: the other one must not run ahead.
 	broken rct-remote2
 	wait_field a1-v remote lost
@@ -118,7 +118,7 @@ small_log()
 {
 	single lanes 1 records 64 log_size 1M
 	journal 4 $v
-	moments 6 4 rct-remote -- "$REMOTE"
+	moments 3 4 rct-remote -- "$REMOTE"
 	all_arrived 4 -- "$REMOTE"
 }
 
@@ -128,7 +128,7 @@ remote_comes_and_goes()
 	single lanes 2 records 240 log_size 4M
 	journal 2 $v
 	before=0
-	while [ $((n += 1)) -le 3 ]; do
+	while [ $((n += 1)) -le 2 ]; do
 		poll told_more $((n * 20))
 		broken rct-remote
 		wait_field a1-v remote lost
@@ -173,7 +173,7 @@ with_a_partner()
 	initiator a1
 	wait_field a1-v mirror mirrored
 	journal 3 $v
-	moments 6 3 rct-remote -- "$REMOTE"
+	moments 3 3 rct-remote -- "$REMOTE"
 	# The partner takes over in the middle of it: the remote goes on from where it is.
 	cut_link
 	wait_field a1-v partner disconnected

@@ -226,7 +226,9 @@ local_write_fails()
 	fails python3 "$here/lib/ioplay.py" expect "$REMOTE" $((2048 * 512)) 4096 2
 	io expect "$REMOTE" 4096 4096 3
 	# The failure is remembered over a restart: what the host was told failed is not replayed.
+	# One before it keeps it from being retired, one behind it comes after its cancellation.
 	broken rct-remote
+	io write $v 12288 4096 6
 	fails python3 "$here/lib/ioplay.py" write $v $((2048 * 512)) 4096 4
 	io write $v 8192 4096 5
 	field_is a1-v local_errors 2
@@ -237,7 +239,7 @@ local_write_fails()
 	wait_state a1-v serving
 	arrived
 	fails python3 "$here/lib/ioplay.py" expect "$LOCAL" $((2048 * 512)) 4096 4
-	io expect "$REMOTE" 8192 4096 5
+	io expect "$REMOTE" 8192 4096 5 12288 4096 6
 }
 
 local_reads_fail()

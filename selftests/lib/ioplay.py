@@ -15,6 +15,7 @@
     ioplay.py load <device> <bytes> <writes or 0: until stopped> [<seed> [<most bytes of a write>]]
     ioplay.py journal <seed> <width> <record> <steps> <device>...
     ioplay.py prefix <seed> <width> <record> <device>...
+    ioplay.py instants <seed> <width> <record> <log of dm-log-writes>
 
 CPU=<n> in the environment: on this processor.
 """
@@ -405,9 +406,55 @@ def prefix(args):
     print(top)
 
 
+def log_entries(fd):
+    """What dm-log-writes has seen complete, in that order (Documentation: dm-log-writes.rst)."""
+    magic, version, count, sector_size = struct.unpack("<QQQI", os.pread(fd, 28, 0))
+    if magic != 0x6A736677736872 or version != 1:
+        die("no log of dm-log-writes")
+    at = sector_size
+    for _ in range(count):
+        sector, sectors, flags, length = struct.unpack("<QQQQ", os.pread(fd, 32, at))
+        at += sector_size
+        discard = flags & 4
+        yield sector * SECTOR, sectors * SECTOR, b"" if discard else os.pread(fd, sectors * SECTOR, at)
+        at += 0 if discard else sectors * SECTOR
+
+
+def instants(args):
+    """A step may begin at the remote only when all of the step before it is there."""
+    seed, width, record = int(args[0]), int(args[1]), args[2]
+    fd = os.open(args[3], os.O_RDONLY)
+    fcntl.ioctl(fd, BLKFLSBUF)
+    offsets = {place_at(p, [None])[1]: p for p in range(PLACES)}
+    found, missing, complete, seen, last = {}, {}, 0, 0, []
+    for offset, length, data in log_entries(fd):
+        place = offsets.get(offset)
+        if place is None or length != BLOCK:
+            continue
+        n, p = struct.unpack("<QQ", data[:16])
+        if data != block(n, place):
+            die(f"place {place} was torn")
+        seen += 1
+        last = last[-9:] + [n]
+        if n < found.get(place, 0):
+            die(f"step {n} came to place {place} after step {found[place]}")
+        if n > complete + 1:
+            die(f"step {n} came although step {complete + 1} was not complete; the last that came: {last}")
+        found[place] = n
+        if n == complete + 1:
+            missing.setdefault(n, set(places_of(seed, n, width))).discard(place)
+            if not missing[n]:
+                complete = n
+    told = acknowledged(record)
+    print(f"{seen} writes of {complete} steps; the host was told of {told}")
+    if complete < told:
+        die(f"steps {complete + 1} to {told} are missing")
+
+
 COMMANDS = {"same": same, "sum": sum_, "zero": zero, "blank": blank, "unclaimed": unclaimed,
             "write": write, "expect": expect, "mixed": mixed, "overlap": overlap,
-            "scribble": scribble, "load": load, "journal": journal, "prefix": prefix}
+            "scribble": scribble, "load": load, "journal": journal, "prefix": prefix,
+            "instants": instants}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

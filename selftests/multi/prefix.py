@@ -27,14 +27,14 @@ def merging(rng, load, heir):
         seen.append(load.check_remote())
         if heir.status().get("remote") == "in-step":
             return seen
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.2))
 
 
 def main():
     tap = Tap()
     rng = seeded()
     with Lab("prefix", add=["selftests/lib"]) as lab:
-        d = Deployment(lab, smp=2, options={"lanes": 2, "records": 400}, shuffle_ms=15)
+        d = Deployment(lab, smp=2, options={"lanes": 2, "records": 250}, shuffle_ms=15)
         load = Load(d)
         owner, heir = d.a1, d.a2
         with tap.case("a volume that one serves and the other mirrors"):
@@ -54,12 +54,15 @@ def main():
             if tap.failed:
                 break
             with tap.case(f"death {n}: while {heir.name} sends what {owner.name} had not"):
-                load.until(rng.randrange(100, 300))
+                # So far that it takes longer to write a few records than to freeze the remote.
+                d.distance(30)
+                load.until(rng.randrange(10, 50))
                 owner.vm.kill()
                 load.check_remote()
                 heir.until(state="serving", role="owner")
-                load.check_local()
                 seen = merging(rng, load, heir)
+                load.check_local()
+                d.distance(10)
                 print(f"# so many acknowledged writes were not there: {' '.join(map(str, seen))}")
                 assert max(seen) > 0 and seen[-1] == 0, "the remote was not seen on its way"
                 load.start(heir)
