@@ -21,11 +21,12 @@ DEATHS = 2
 
 
 def merging(rng, load, heir):
-    """Freezes the remote all the while that the heir sends; returns how often it saw it behind."""
+    """Freezes the remote all the while that the heir sends; returns how far it was behind."""
     seen = []
     while True:
+        arrived = heir.status().get("remote") == "in-step"
         seen.append(load.check_remote())
-        if heir.status().get("remote") == "in-step":
+        if arrived:
             return seen
         time.sleep(rng.uniform(0, 0.2))
 
@@ -57,8 +58,13 @@ def main():
                 # So far that it takes longer to write a few records than to freeze the remote.
                 d.distance(30)
                 load.until(rng.randrange(10, 50))
+                # What the remote gets while the partner does not hear of it, the heir would write
+                # again, and the remote would go back.
+                d.net.cut(heir.vm)
+                time.sleep(1)
                 owner.vm.kill()
                 load.check_remote()
+                d.net.heal(heir.vm)
                 heir.until(state="serving", role="owner")
                 seen = merging(rng, load, heir)
                 load.check_local()
