@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 900
 #
 # Small logs: they wrap around all the time, and they are full when the remote is away. Then writes
 # wait, without an error, and go on by themselves.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 900
 #
 # Two controllers with TCP between them: the mirror, a bad network, a partner that goes and comes, and
 # takeovers. A controller "dies" here by having its link cut; real deaths need several machines.

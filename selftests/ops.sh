@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --fio
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --fio --timeout 900
 #
 # Every operation, and every odd shape of it: a volume must do what a plain device does, and local and
 # remote must hold the same bytes afterwards.

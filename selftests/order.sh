@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 900
 #
 # The remote is a prefix, at every instant: while a writer makes steps of which each depends on the one
 # before (lib/ioplay.py, journal), the remote is frozen again and again, and looked at.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 900
 #
 # Table lines: a wrong one is refused and the kernel's log says which word is wrong and what is
 # allowed; a right one comes back from `dmsetup table`. Logs that are not this set's are refused.

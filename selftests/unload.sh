@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 900
 #
 # The module goes, whatever it did before, and leaves nothing behind: not in use while a volume is
 # there, no thread, no socket, no claim, no memory.
