@@ -12,6 +12,7 @@
 #include <linux/kthread.h>
 #include <linux/memremap.h>
 #include <linux/net.h>
+#include <linux/pr.h>
 #include <linux/tcp.h>
 #include <net/sock.h>
 #include <net/tcp.h>

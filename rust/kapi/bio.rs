@@ -100,6 +100,13 @@ impl BlkStatus {
         self.0 == 0
     }
 
+    /// Whether another's persistent reservation was in the way: the device has not carried it out,
+    /// and will not. The errno of that is `EBADE`, which no other status has.
+    #[inline]
+    pub fn is_reservation_conflict(self) -> bool {
+        self == Self::RESV_CONFLICT
+    }
+
     /// The errno that user space would see, negative; 0 if all is well.
     pub fn to_errno(self) -> i32 {
         // SAFETY: A table look-up that checks its index.

@@ -33,6 +33,9 @@ pub const RESERVED: u32 = 64;
 pub trait IoDone: Send + Sync + 'static {
     /// The I/O that was submitted with `token` has ended.
     ///
+    /// A device that another node has reserved fails writes and flushes with an error of their own:
+    /// see [`is_reservation_conflict`](crate::pr::is_reservation_conflict).
+    ///
     /// Context: any, also hard interrupt.
     fn done(&self, token: u64, result: Result);
 }

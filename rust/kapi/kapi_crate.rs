@@ -15,6 +15,7 @@
 //! | `iobuf.rs`      | vmalloc'ed buffers for bulk I/O          | process, may sleep                  |
 //! | `iopool.rs`     | bio sets, asynchronous I/O out of pmem   | submit: process; completion: any    |
 //! | `pmem.rs`       | DAX devices, non-temporal stores, CRC32C | open: process; access: any          |
+//! | `pr.rs`         | persistent reservations                  | process, may sleep                  |
 //! | `net.rs`        | network namespaces, TCP sockets          | process, may sleep                  |
 //! | `thread.rs`     | kernel threads                           | process, may sleep                  |
 //! | `event.rs`      | wait queues                              | signal: any; wait: process          |
@@ -44,6 +45,7 @@ pub mod log;
 pub mod net;
 pub mod noio;
 pub mod pmem;
+pub mod pr;
 pub mod random;
 pub mod range_lock;
 pub mod thread;

@@ -15,6 +15,7 @@
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
 #include <linux/percpu-refcount.h>
+#include <linux/pr.h>
 #include <linux/sched/mm.h>
 #include <linux/tcp.h>
 #include <linux/wait.h>
@@ -99,6 +100,12 @@ bool kapi_bdev_dead(struct block_device *bdev)
 int kapi_bdev_name(struct block_device *bdev, char *buf, size_t size)
 {
 	return scnprintf(buf, size, "%pg", bdev);
+}
+
+/* pr.rs: NULL if there are none; a partition has none of its own. */
+const struct pr_ops *kapi_bdev_pr_ops(struct block_device *bdev)
+{
+	return bdev_is_partition(bdev) ? NULL : bdev->bd_disk->fops->pr_ops;
 }
 
 /* pmem.rs */

@@ -15,6 +15,7 @@ struct bvec_iter;
 struct dev_pagemap;
 struct net;
 struct page;
+struct pr_ops;
 struct socket;
 struct task_struct;
 struct wait_queue_head;
@@ -34,6 +35,9 @@ bool kapi_bdev_is_zoned(struct block_device *bdev);
 unsigned int kapi_bdev_max_discard_sectors(struct block_device *bdev);
 bool kapi_bdev_dead(struct block_device *bdev);
 int kapi_bdev_name(struct block_device *bdev, char *buf, size_t size);
+
+/* pr.rs */
+const struct pr_ops *kapi_bdev_pr_ops(struct block_device *bdev);
 
 /* pmem.rs */
 bool kapi_cpu_has_crc32(void);
