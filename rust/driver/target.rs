@@ -162,6 +162,14 @@ impl Target for Volume {
 
     fn preresume(&self) -> Result {
         self.set.settings.apply(&self.settings);
+        // Writes that had to wait go to the local device from the set, not from here.
+        let member = self.set.members.get(usize::from(self.member));
+        if !member
+            .and_then(|m| m.as_ref())
+            .is_some_and(|m| m.local.follow(&self.local))
+        {
+            return Err(ENODEV);
+        }
         let name = self.set.name;
         recovery::start(&self.set, &mut |what| {
             pr_err!("set {}: {what}\n", name.as_str())

@@ -13,6 +13,7 @@ use core::ptr::{self, NonNull};
 use kernel::page::{Page, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::str::CString;
+use kernel::sync::atomic::{Atomic, Relaxed};
 
 use crate::bindings;
 use crate::dm::{DmDev, TargetId};
@@ -46,8 +47,9 @@ impl Holder {
 pub struct BlockDevice {
     file: NonNull<bindings::file>,
     bdev: NonNull<bindings::block_device>,
-    /// The target that got the device from dm, if one did.
-    target: Option<TargetId>,
+    /// The number of the target that got the device from dm, or of the one that has followed it; 0: it
+    /// is not dm's.
+    target: Atomic<u64>,
 }
 
 // SAFETY: A block device may be used from any thread.
@@ -106,7 +108,11 @@ impl BlockDevice {
         let bdev = unsafe { bindings::file_bdev(file) };
         match (NonNull::new(file), NonNull::new(bdev)) {
             // INVARIANT: By the contract.
-            (Some(file), Some(bdev)) => Ok(Self { file, bdev, target }),
+            (Some(file), Some(bdev)) => Ok(Self {
+                file,
+                bdev,
+                target: Atomic::new(target.map_or(0, TargetId::number)),
+            }),
             _ => Err(ENXIO),
         }
     }
@@ -118,7 +124,20 @@ impl BlockDevice {
     /// Whether `target` got the device from dm.
     #[inline]
     pub(crate) fn is_of_target(&self, target: TargetId) -> bool {
-        self.target == Some(target)
+        self.target.load(Relaxed) == target.number()
+    }
+
+    /// Another table has taken the place of the one whose target got this device from dm; its own
+    /// target got it as `newer`. From here on it takes that one's bios, and none of the old target's:
+    /// there is none left. Answers whether both are the same device.
+    ///
+    /// Context: any.
+    pub fn follow(&self, newer: &BlockDevice) -> bool {
+        let same = self.bdev == newer.bdev;
+        if same {
+            self.target.store(newer.target.load(Relaxed), Relaxed);
+        }
+        same
     }
 
     /// The length in sectors. Context: any.
@@ -325,7 +344,7 @@ impl BlockDevice {
 
 impl Drop for BlockDevice {
     fn drop(&mut self) {
-        if self.target.is_none() {
+        if self.target.load(Relaxed) == 0 {
             // SAFETY: We have opened the file: this ends the claim and puts it. Process context.
             unsafe { bindings::bdev_fput(self.file.as_ptr()) };
         } else {

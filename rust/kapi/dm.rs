@@ -180,8 +180,13 @@ pub(crate) struct TargetId(u64);
 
 impl TargetId {
     fn new() -> Self {
-        static NEXT: Atomic<u64> = Atomic::new(0);
+        static NEXT: Atomic<u64> = Atomic::new(1);
         Self(NEXT.fetch_add(1, Relaxed))
+    }
+
+    /// Never 0.
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 }
 
