@@ -194,6 +194,8 @@ class Net:
         self.name = name
         self.dir = lab.dir
         self.used = {}
+        # Why nothing goes from and to a machine.
+        self.down = {}
         self.qmp = Qmp(os.path.join(lab.dir, f"{name}.qmp"))
         args = ["qemu-system-x86_64", "-M", "none", "-nodefaults", "-display", "none",
                 "-chardev", f"socket,id=qmp,path={self.qmp.path}", "-mon", "chardev=qmp,mode=control"]
@@ -215,18 +217,25 @@ class Net:
         return self.path(self.used[vm])
 
     def cut(self, vm):
-        """Loses everything from and to this machine; its carrier stays on. Ends when the machine
-        does: a machine that starts is connected."""
-        self._set_link(vm, False)
+        """Loses everything from and to this machine, from this instant until heal(), whatever
+        becomes of the machine. Nobody is told: its carrier stays on, no connection ends."""
+        self._set_link(vm, "cut", False)
 
     def heal(self, vm):
-        self._set_link(vm, True)
+        self._set_link(vm, "cut", True)
 
-    def _set_link(self, vm, up):
-        # QEMU itself takes the link of a dead machine down until it connects again, and breaks
-        # if it is told otherwise.
-        if vm.process:
-            self.qmp.command("set_link", name=f"p{self.used[vm]}", up=up)
+    def ignore(self, vm, asleep):
+        """What is sent to a machine that does not read is lost: the hub would keep it, and with it
+        everything from and to the others."""
+        self._set_link(vm, "asleep", not asleep)
+
+    def _set_link(self, vm, why, up):
+        reasons = self.down.setdefault(vm, set())
+        (reasons.discard if up else reasons.add)(why)
+        up = not reasons
+        # The hub's side of the port: the other one QEMU itself takes down and up as the machine
+        # dies and connects, and breaks if it is told otherwise.
+        self.qmp.command("set_link", name=f"h{self.used[vm]}", up=up)
 
     def close(self):
         self.process.kill()
@@ -269,6 +278,8 @@ class Vm:
         for path in (self.console_path, self.report_path):
             open(path, "w").close()
         self.process = None
+        self.stalled = False
+        self.paused = False
         self.agent = None
         self.jobs = {}
         self.next_number = 1
@@ -282,6 +293,7 @@ class Vm:
         kernel_args = ["console=ttyS0", "panic=-1", "oops=panic", "mitigations=off", "nokaslr",
                        "tsc=reliable", "no_timer_check", "loglevel=5", "printk.time=1",
                        "rcupdate.rcu_cpu_stall_timeout=120", "watchdog_thresh=60",
+                       "workqueue.watchdog_thresh=120",
                        f"vm.name={self.name}"]
         start = PMEM_BASE_MIB
         for size in self.pmem:
@@ -378,18 +390,45 @@ class Vm:
             self.sh("sync")
         self.kill()
 
-    def pause(self):
-        """Freezes the machine: it answers nobody, and does not know it."""
-        self.qmp.command("stop")
+    def pause(self, clock_runs=False, brief=False):
+        """Freezes the machine: it answers nobody. What is sent to it meanwhile it gets when it wakes
+        if the sender repeats it, or if it was a brief pause in which little was sent.
+
+        Its clock stands still as well, so that it never knows (as with a snapshot); or the clock
+        runs, and all its timers are late (as with a hypervisor that stalls): not for longer than a
+        minute and a half, after which the kernel's watchdogs complain."""
+        self.stalled = clock_runs
+        if clock_runs:
+            self.process.send_signal(signal.SIGSTOP)
+        else:
+            self.qmp.command("stop")
+        self.paused = not brief
+        for net in self.nets if self.paused else ():
+            net.ignore(self, True)
 
     def resume(self):
-        self.qmp.command("cont")
+        self._awake()
+        if self.stalled:
+            self.process.send_signal(signal.SIGCONT)
+        else:
+            self.qmp.command("cont")
+        self.stalled = False
+
+    def _awake(self):
+        if self.paused:
+            self.paused = False
+            for net in self.nets:
+                net.ignore(self, False)
 
     def _gone(self):
+        self._awake()
         self.process.wait()
         self.process = None
-        for s in (self.agent, self.agent_listener, self.qmp.listener):
-            s.close()
+        # Who still listens to this agent may not take the next one's machine for dead.
+        agent, self.agent = self.agent, None
+        for s in (agent, self.agent_listener, self.qmp.listener):
+            if s:
+                s.close()
         self._bury()
 
     def _bury(self):
@@ -474,6 +513,10 @@ class Vm:
             result = self.sh(script)
             return result.rc == 0 and re.search(pattern, result.out) and (result.out or " ")
         return wait_until(look, timeout, f"{self.name}: {script} with {pattern!r}")
+
+    def interface(self, net):
+        """The name in the guest of its interface to a network."""
+        return f"eth{list(self.nets).index(net)}"
 
     def load_module(self, params=""):
         """Loads the module under test and what it depends on."""
