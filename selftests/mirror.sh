@@ -152,7 +152,7 @@ detached()
 	load_goes_on
 	halt load
 	arrived a1-v
-	field_is a1-v fencing ok
+	field_is a1-v fencing none
 	wait_field a2-v mirror complete
 	# And its copy counts again.
 	cut_link
@@ -184,12 +184,12 @@ standby_refuses()
 incomplete_copy()
 {
 	# A standby that was never complete has nothing to take over.
-	standby a2
+	standby a2 fencing external
 	wait_state a2-v standby
-	fails dmsetup message a2-v 0 takeover force
+	fails dmsetup message a2-v 0 takeover
 	said "takeover refused: this node's log was never used"
 	# One that has missed writes knows it, once it has heard so.
-	initiator a1
+	initiator a1 fencing external
 	wait_field a1-v mirror mirrored
 	cut_link
 	wait_field a1-v partner disconnected
@@ -206,8 +206,8 @@ incomplete_copy()
 	cut_link
 	no_netem
 	wait_field a2-v partner disconnected
-	fails dmsetup message a2-v 0 takeover force
-	said "takeover refused: this node's mirror misses writes"
+	fails dmsetup message a2-v 0 takeover
+	said "takeover refused: this node's mirror was being brought up to date and misses writes"
 	heal_link
 	linear rct-remote
 	wait_field a1-v mirror mirrored
@@ -283,7 +283,7 @@ fenced_externally()
 	wait_field a2-v partner disconnected
 	takeover a2
 	wait_state a2-v serving
-	field_is a2-v fencing ok
+	field_is a2-v fencing external
 	halt_fenced
 	arrived a2-v
 	[ "$(status_field a2-v generation)" -ge 2 ]

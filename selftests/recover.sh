@@ -168,7 +168,7 @@ damage_is_named()
 	damaged 'is of a newer generation than the superblock' set "$LOG1" header 20 generation 99
 	damaged 'does not follow the sequence of the one before it' set "$LOG1" header 20 seq 3
 	damaged 'has its data at another place' set "$LOG1" header 20 data_pos 4096
-	damaged 'format version 7, this driver knows version 1' version "$LOG1" 7
+	damaged 'format version 7, this driver knows version 2' version "$LOG1" 7
 	# One of two slots: the other one speaks, or nothing does.
 	for what in super mark; do
 		for which in newest older; do

@@ -69,6 +69,22 @@ other_settings()
 	field_is a1-v mode async
 }
 
+mirrored_settings()
+{
+	initiator a1
+	standby a2
+	wait_state a1-v serving
+	load_on $v 3
+	load_goes_on
+	reload "$(partner_line initiator a1 ping_ms 300)"
+	load_goes_on
+	halt load
+	field_is a1-v mirror mirrored
+	reload "$(partner_line initiator a1)"
+	io write $v 0 4096 3
+	arrived
+}
+
 stays_refused()	# <regex> <table>
 {
 	forget_log
@@ -256,6 +272,7 @@ sets_beside_each_other()
 
 tests "suspend and resume under load" suspended_under_load \
 	"other settings under load" other_settings \
+	"other settings under load, with a partner" mirrored_settings \
 	"what is fixed is refused in another table" fixed_values \
 	"removal under load" removed_under_load \
 	"suspend without flush while writes wait for space" waits_and_is_suspended \

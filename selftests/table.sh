@@ -91,9 +91,12 @@ wrong_values()
 	refused "remote '/dev/null': 'dev:<path of a block device>' is allowed" remote /dev/null
 	refused "remote 'dev:': 'dev:<path" remote dev:
 	refused "mode 'semi': 'sync' or 'async' is allowed" mode semi
-	refused "partner_lost 'ignore': only 'wait' is allowed" partner_lost ignore
+	refused "partner_lost 'ignore': 'wait' .*or 'continue' .*is allowed" partner_lost ignore
 	refused "takeover 'yes': 'auto' or 'manual' is allowed" takeover yes
-	refused "fencing 'maybe': 'external' .* or 'none' is allowed" fencing maybe
+	refused "fencing 'maybe': 'reservation' .* 'external' .* or 'none' .*is allowed" fencing maybe
+	refused "remote_fencing 'maybe': 'reservation' .* or 'none' .*is allowed" remote_fencing maybe
+	refused "metadata_offset '512': bytes, a multiple of 4096" metadata_offset 512
+	refused "option 'metadata' is needed: .*'partner_lost continue'" partner_lost continue
 	refused "ping_ms '9': 10 to 60000 milliseconds" ping_ms 9
 	refused "ping_misses '1': 2 to 100 are allowed" ping_misses 1
 	refused "member '64': 0 to 63 are allowed" member 64
@@ -155,7 +158,7 @@ wrong_logs()
 	remove a1-v
 	refused "the region has 4194304 bytes, the log in it [0-9]*; enlarge log_size" log_size 4M
 	logedit version "$LOG1" 99
-	refused "format version 99, this driver knows version 1" log_size 8M
+	refused "format version 99, this driver knows version 2" log_size 8M
 	as_said
 }
 

@@ -21,6 +21,20 @@
 # A volume is a dm device made in its controller's namespace, which is what the module keys its sets
 # by. rct-local and rct-remote stand between, so that a test can make them fail, wait or freeze.
 #
+# With FENCED=nvme or FENCED=scsi the local unit, and a metadata device beside it, have persistent
+# reservations, and each controller reaches them on a path of its own, as a host of its own:
+#
+#       $local1  $meta1                                    $local2  $meta2
+#            └──────┴──────────┐                  ┌────────────┴──────┘
+#                            nvmet, or a SCSI target (LIO)
+#                          rct-local             rct-meta
+#
+# FENCED=direct has the same devices without reservations; if FENCED is empty, there are $local1 and
+# $local2, both rct-local, and no metadata device. It may be set for some of a file's tests:
+#
+#    need_fencing nvme scsi
+#    FENCED=nvme tests "a fenced owner stops" fenced_owner_stops
+#
 # What a test file looks like:
 #
 #    . "$(dirname "$0")/topology.sh"
@@ -39,6 +53,7 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 SKIP=4			# kselftest's exit status for "cannot run here"
 : "${SECTORS:=32768}"	# of a volume
+META_SECTORS=2048	# of the metadata device
 : "${PATIENCE:=20}"	# seconds that a poll may take
 : "${TEST_SECONDS:=150}" # that a test may take
 PORT=7001
@@ -145,6 +160,8 @@ a2() { note "a2: $*"; ip netns exec a2 "$@"; }
 address() { case $1 in a1) echo 10.99.0.1 ;; a2) echo 10.99.0.2 ;; esac }
 other() { case $1 in a1) echo a2 ;; a2) echo a1 ;; esac }
 log_of() { case $1 in a1) echo "$LOG1" ;; a2) echo "$LOG2" ;; esac }
+local_of() { case $1 in a1) echo "$local1" ;; a2) echo "$local2" ;; esac }
+meta_of() { case $1 in a1) echo "$meta1" ;; a2) echo "$meta2" ;; esac }
 
 network()
 {
@@ -197,9 +214,31 @@ dm_swap()	# <name> <table>
 		run dmsetup resume "$1"
 }
 
-under() { case $1 in rct-local) echo "$LOCAL" ;; rct-remote) echo "$REMOTE" ;; esac }
-linear() { dm_swap "$1" "0 $SECTORS linear $(under "$1") 0"; }
-broken() { dm_swap "$1" "0 $SECTORS error"; }
+# What is under a device of ours: sectors, device, and where it begins there.
+under()
+{
+	case $1 in
+	rct-local) echo "$SECTORS" "$LOCAL" 0 ;;
+	rct-remote) echo "$SECTORS" "$REMOTE" 0 ;;
+	# The volume's equal does not reach this far.
+	rct-meta) echo "$META_SECTORS" "$PLAIN" "$SECTORS" ;;
+	esac
+}
+
+linear_line()
+{
+	local sectors device begin
+	read -r sectors device begin <<<"$(under "$1")"
+	echo "0 $sectors linear $device $begin"
+}
+
+linear() { dm_swap "$1" "$(linear_line "$1")"; }
+broken()	# <name>; one that a test made for itself is as long as a volume
+{
+	local sectors
+	sectors=$(under "$1" | cut -d ' ' -f 1)
+	dm_swap "$1" "0 ${sectors:-$SECTORS} error"
+}
 
 # A table line's options, with the defaults of a role: later values replace earlier ones, a value of
 # "-" leaves the key out.
@@ -244,7 +283,7 @@ partner_line()	# <role> <node> <key> <value>...
 {
 	local role=$1 node=$2
 	shift 2
-	line "$role" s1 /dev/mapper/rct-local log "$(log_of "$node")" \
+	line "$role" s1 "$(local_of "$node")" log "$(log_of "$node")" \
 		remote dev:/dev/mapper/rct-remote listen "$(address "$node"):$PORT" \
 		partner "$(address "$(other "$node")"):$PORT" ping_ms 200 ping_misses 5 \
 		create "$([ "$role" = initiator ] && echo in_step || echo -)" "$@"
@@ -258,7 +297,7 @@ single()	# <key> <value>...
 
 single_line()
 {
-	line initiator s1 /dev/mapper/rct-local log "$LOG1" remote dev:/dev/mapper/rct-remote \
+	line initiator s1 "$local1" log "$LOG1" remote dev:/dev/mapper/rct-remote \
 		partner none create in_step "$@"
 }
 
@@ -313,6 +352,184 @@ takeover()	# <node> [force]
 }
 
 detach() { run dmsetup message "$1-v" 0 detach force; }
+
+# --- a local unit with persistent reservations ----------------------------------------------------
+
+nvmet=/sys/kernel/config/nvmet
+scsi=/sys/kernel/config/target
+fenced_nqn=rct
+
+pr() { run python3 "$here/lib/pr.py" "$@"; }
+
+# Skips the file where one of these kinds of local unit can't be had.
+need_fencing()	# nvme, scsi...
+{
+	local kind
+	grep -q ' /sys/kernel/config ' /proc/mounts || mount -t configfs none /sys/kernel/config || skip "no configfs"
+	for kind in "$@"; do
+		case $kind in
+		nvme)	# With multipath, two paths of one kernel are one device and one host.
+			modprobe -q nvme-core multipath=N
+			modprobe -aq nvmet nvme-loop || skip "no nvmet, no nvme-loop"
+			grep -qx N /sys/module/nvme_core/parameters/multipath 2>/dev/null ||
+				skip "nvme-core is there, and without multipath=N"
+			;;
+		scsi)	modprobe -aq target_core_mod target_core_iblock tcm_loop sd_mod || skip "no tcm_loop"
+			;;
+		esac
+	done
+}
+
+fence_direct()
+{
+	local1=/dev/mapper/rct-local meta1=/dev/mapper/rct-meta
+	local2=$local1 meta2=$meta1
+}
+
+fence_nvme()
+{
+	local n host
+	local subsystem=$nvmet/subsystems/$fenced_nqn
+	mkdir "$subsystem"
+	echo 1 >"$subsystem/attr_allow_any_host"
+	for n in 1 2; do
+		mkdir "$subsystem/namespaces/$n"
+		echo "/dev/mapper/rct-$([ $n = 1 ] && echo local || echo meta)" >"$subsystem/namespaces/$n/device_path"
+		# Only before it is enabled.
+		echo 1 >"$subsystem/namespaces/$n/resv_enable"
+		echo 1 >"$subsystem/namespaces/$n/enable"
+	done
+	mkdir "$nvmet/ports/1"
+	echo loop >"$nvmet/ports/1/addr_trtype"
+	ln -s "$subsystem" "$nvmet/ports/1/subsystems/$fenced_nqn"
+	for n in 1 2; do
+		host=$(fenced_host $n)
+		echo "transport=loop,nqn=$fenced_nqn,hostnqn=nqn.2014-08.org.nvmexpress:uuid:$host,hostid=$host" \
+			>/dev/nvme-fabrics || return 1
+		poll nvme_paths "$n" >/dev/null || return 1
+	done
+	read -r local1 meta1 <<<"$(nvme_paths 1)"
+	read -r local2 meta2 <<<"$(nvme_paths 2)"
+}
+
+fenced_host() { echo "00000000-0000-4000-8000-00000000000$1"; }
+
+fenced_controllers() { grep -lx $fenced_nqn /sys/class/nvme/*/subsysnqn 2>/dev/null; }
+
+# The devices of a host, in the order of their namespaces, once they are there. Their names follow
+# the order in which they were found, which is any.
+nvme_paths()	# <host>
+{
+	local c n path found=()
+	for c in $(fenced_controllers); do
+		grep -qx "$(fenced_host "$1")" "${c%/*}/hostid" || continue
+		for n in 1 2; do
+			for path in $(grep -lx $n "${c%/*}"/nvme*n*/nsid 2>/dev/null); do
+				path=${path%/nsid}
+				[ -b "/dev/${path##*/}" ] && found+=("/dev/${path##*/}")
+			done
+		done
+	done
+	[ ${#found[@]} = 2 ] && echo "${found[@]}"
+}
+
+fence_scsi()
+{
+	local n name target local meta
+	# Where a target keeps reservations that shall survive it; without, it refuses to register.
+	mkdir -p "$(<$scsi/dbroot)/pr"
+	for name in local meta; do
+		mkdir -p "$scsi/core/iblock_0/$name"
+		echo "udev_path=/dev/mapper/rct-$name" >"$scsi/core/iblock_0/$name/control"
+		echo "rct-$name" >"$scsi/core/iblock_0/$name/wwn/vpd_unit_serial"
+		echo 1 >"$scsi/core/iblock_0/$name/enable"
+	done
+	for n in 1 2; do
+		target=$scsi/loopback/naa.500140500000000$n/tpgt_1
+		mkdir -p "$target/lun/lun_0" "$target/lun/lun_1"
+		echo "naa.600140500000000$n" >"$target/nexus"
+		ln -s "$scsi/core/iblock_0/local" "$target/lun/lun_0/disk"
+		ln -s "$scsi/core/iblock_0/meta" "$target/lun/lun_1/disk"
+		poll scsi_paths "$n" >/dev/null || return 1
+	done
+	for n in 1 2; do
+		# By way of device-mapper, which forgets that a preempt shall abort: tcm_loop's commands come
+		# from a queue, and to abort them from there LIO waits for itself.
+		read -r local meta <<<"$(scsi_paths $n)"
+		dm_create - "scsi-local$n" "0 $SECTORS linear $local 0" &&
+			dm_create - "scsi-meta$n" "0 $META_SECTORS linear $meta 0" || return 1
+	done
+	local1=/dev/mapper/scsi-local1 meta1=/dev/mapper/scsi-meta1
+	local2=/dev/mapper/scsi-local2 meta2=/dev/mapper/scsi-meta2
+}
+
+scsi_paths()	# <host>
+{
+	local lun path found=()
+	for lun in 0 1; do
+		for path in "/sys/bus/scsi/devices/$(<"$scsi/loopback/naa.500140500000000$1/tpgt_1/address"):$lun/block"/*; do
+			[ -b "/dev/${path##*/}" ] && found+=("/dev/${path##*/}")
+		done
+	done
+	[ ${#found[@]} = 2 ] && echo "${found[@]}"
+}
+
+# Takes away whichever of them there is.
+unfence()
+{
+	local path
+	for path in $(fenced_controllers); do echo 1 >"${path%/*}/delete_controller"; done
+	if [ -d $nvmet/subsystems/$fenced_nqn ]; then
+		rm -f $nvmet/ports/1/subsystems/$fenced_nqn
+		rmdir $nvmet/ports/1 $nvmet/subsystems/$fenced_nqn/namespaces/* $nvmet/subsystems/$fenced_nqn
+	fi
+	for path in "$scsi"/loopback/naa.*; do
+		[ -d "$path" ] || continue
+		rm -f "$path"/tpgt_1/lun/lun_*/disk
+		rmdir "$path"/tpgt_1/lun/lun_* "$path/tpgt_1" "$path"
+	done
+	for path in "$scsi"/core/iblock_0/{local,meta}; do
+		[ ! -d "$path" ] || rmdir "$path"
+	done
+	[ ! -d $scsi/core/iblock_0 ] || rmdir $scsi/core/iblock_0
+}
+
+# What tests with FENCED=nvme and FENCED=scsi rely upon, itself a test: each controller is a host, and
+# one can take either device away from the other.
+fencing_works()
+{
+	have_sectors "$SECTORS" "$local1" "$local2"
+	have_sectors "$META_SECTORS" "$meta1" "$meta2"
+	taken_away "$local1" "$local2"
+	taken_away "$meta1" "$meta2"
+}
+
+have_sectors()	# <sectors> <device>...
+{
+	local device sectors=$1
+	shift
+	for device in "$@"; do [ "$(blockdev --getsz "$device")" = "$sectors" ] || return 1; done
+}
+
+taken_away()	# <from> <by>
+{
+	pr register "$1" 0xa1
+	pr register "$2" 0xa2
+	pr reserve "$1" 0xa1
+	pr show "$2" | grep -F "type 3 holder 0xa1 keys 0xa1 0xa2"
+	# Zeros, of which the device is full.
+	pr write "$1" ""
+	pr write "$2" ""
+	fails python3 "$here/lib/pr.py" preempt "$2" 0xbad 0xa1
+	pr preempt "$2" 0xa2 0xa1
+	pr show "$1" | grep -F "type 3 holder 0xa2 keys 0xa2"
+	# It is no registrant any more.
+	fails python3 "$here/lib/pr.py" write "$1" "" 2>&1 | grep EBADE
+	fails python3 "$here/lib/pr.py" reserve "$1" 0xa1 2>&1 | grep "reservation conflict"
+	pr write "$2" ""
+	pr clear "$2" 0xa2
+	pr write "$1" ""
+}
 
 # --- bytes ------------------------------------------------------------------------------------
 
@@ -372,8 +589,14 @@ fresh()
 {
 	python3 "$here/lib/ioplay.py" blank "$LOG1" "$LOG2" || return 1
 	python3 "$here/lib/ioplay.py" zero $((SECTORS * 512)) "$LOCAL" "$REMOTE" "$PLAIN" || return 1
-	dm_create - rct-local "0 $SECTORS linear $LOCAL 0" >/dev/null &&
-		dm_create - rct-remote "0 $SECTORS linear $REMOTE 0" >/dev/null
+	dm_create - rct-local "$(linear_line rct-local)" >/dev/null &&
+		dm_create - rct-remote "$(linear_line rct-remote)" >/dev/null || return 1
+	local1=/dev/mapper/rct-local local2=/dev/mapper/rct-local
+	[ -n "$FENCED" ] || return 0
+	dm_create - rct-meta "$(linear_line rct-meta)" >/dev/null &&
+		python3 "$here/lib/ioplay.py" zero $((META_SECTORS * 512)) /dev/mapper/rct-meta &&
+		"fence_$FENCED" &&
+		note "a1 has $local1 and $meta1, a2 has $local2 and $meta2"
 }
 
 # What the test made, volumes before what is under them.
@@ -399,6 +622,8 @@ remove_all()
 	done
 	for name in $(ours); do
 		dm_exists "$name" || continue
+		# What is above the last devices is gone now, or stays.
+		case $name in rct-*) unfence ;; esac
 		poll_for 3 dmsetup remove "$name" 2>/dev/null ||
 			poll_for 3 dmsetup remove --force "$name" 2>/dev/null ||
 			note "$name cannot be removed"
@@ -534,8 +759,9 @@ the_end()
 	[ -z "$made_brd" ] || rmmod brd
 	echo "1..$number"
 	trap - EXIT
-	[ $rc = 0 ] && [ $failures = 0 ]
-	exit
+	# Without a number it would be the status from before the trap.
+	[ $failures = 0 ] || rc=1
+	exit $rc
 }
 
 need()	# <command...>
@@ -579,6 +805,7 @@ if ! module_is_there; then
 	load_module || skip "dm-remote-copy cannot be loaded: make module"
 	loaded_here=yes
 fi
+[ -z "$FENCED" ] || need_fencing "$FENCED"
 dmsetup ls >"$state/ls.before"
 trap the_end EXIT
 network

@@ -13,10 +13,11 @@
 //! - [`order`]: a write's place in the order of the set
 //! - [`lane`]: its place in the log
 //! - [`wire`], [`receiver`]: its way to the partner
-//! - [`partner`]: who owns the set, and what the partner's copy is good for
+//! - [`partner`], [`ownership`], [`takeover`]: who owns the set, and what the partner's copy is good for
 //! - [`merge`], [`ship`]: its way to the remote
 //! - [`retire`]: when its space is free again
 //! - [`recover`]: how it is found again after a crash
+//! - [`plant`]: mistakes on purpose, for the tests
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
@@ -26,11 +27,14 @@ pub mod layout;
 pub mod limits;
 pub mod merge;
 pub mod order;
+pub mod ownership;
 pub mod partner;
+pub mod plant;
 pub mod receiver;
 pub mod recover;
 pub mod retire;
 pub mod ship;
 pub mod table;
+pub mod takeover;
 pub mod units;
 pub mod wire;

@@ -11,6 +11,7 @@ use crate::{
     limits,
     units::{Extent, Generation, Op, Seq},
 };
+use core::fmt;
 use zerocopy::{
     little_endian::{U16, U32, U64},
     IntoBytes,
@@ -36,7 +37,7 @@ pub const SUPER_MAGIC: [u8; 8] = *b"rcopylog";
 /// First bytes of a mark: "rcopymrk".
 pub const MARK_MAGIC: [u8; 8] = *b"rcopymrk";
 /// Version of all structures in this file. One that is not this is refused.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a node is, durably.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,9 +83,15 @@ struct RawSuper {
     lane_records: U32,
     lane_data: U64,
     name: [u8; 64],
+    /// Tells this node from its partner, see [`NodeKey`].
+    node: U32,
+    pad2: U32,
+    /// The remote is out of step: it may miss these sequences. Both 0: it is in step.
+    missing_first: U64,
+    missing_last: U64,
 }
 
-const _: () = assert!(size_of::<RawSuper>() == 128);
+const _: () = assert!(size_of::<RawSuper>() == 152);
 
 /// Bytes of a sealed superblock.
 pub const SUPER_BYTES: usize = size_of::<RawSuper>();
@@ -141,6 +148,105 @@ impl SetName {
     }
 }
 
+/// Sequences that the remote may miss: it is out of step until an administrator says otherwise.
+///
+/// # Invariants
+///
+/// `first <= last`, and `first` is not 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Missing {
+    /// The first of them.
+    pub first: Seq,
+    /// The last one that may have been given; [`Seq::MAX`]: nobody knows.
+    pub last: Seq,
+}
+
+impl Missing {
+    /// `None` unless the two make a range.
+    pub fn new(first: Seq, last: Seq) -> Option<Missing> {
+        // INVARIANT: Checked here.
+        (first != Seq::ZERO && first <= last).then_some(Missing { first, last })
+    }
+
+    /// What is missing when both are.
+    pub fn and(self, other: Option<Missing>) -> Missing {
+        match other {
+            // INVARIANT: The smaller first, the larger last.
+            Some(o) => Missing {
+                first: self.first.min(o.first),
+                last: self.last.max(o.last),
+            },
+            None => self,
+        }
+    }
+
+    /// As it stands in structures: 0, 0 for none.
+    pub fn raw(missing: Option<Missing>) -> (u64, u64) {
+        missing.map_or((0, 0), |m| (m.first.0, m.last.0))
+    }
+
+    /// Reads what [`Missing::raw`] wrote; the outer `None`: no such pair.
+    pub fn from_raw(first: u64, last: u64) -> Option<Option<Missing>> {
+        if (first, last) == (0, 0) {
+            return Some(None);
+        }
+        Missing::new(Seq(first), Seq(last)).map(Some)
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.last == Seq::MAX {
+            write!(f, "{}-unknown", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// What a node goes by at the units: its reservation key. 24 bits name the set, so that a key of
+/// somebody else is known for one, 8 bits the node, and 32 the reign in which it was registered: a
+/// node that has slept through a takeover finds a newer reign there, and keeps away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct NodeKey(pub u64);
+
+impl NodeKey {
+    /// The key of node number `node` of the set with these checksums, in a reign.
+    pub fn new(key: Key, node: u32, reign: Generation) -> NodeKey {
+        let set = u64::from(key.0 >> 8).max(1);
+        NodeKey((set << 40) | (u64::from(node & NODE_BITS) << 32) | u64::from(reign.0))
+    }
+
+    /// The same node in another reign.
+    pub fn in_reign(self, reign: Generation) -> NodeKey {
+        NodeKey(((self.0 >> 32) << 32) | u64::from(reign.0))
+    }
+
+    /// The reign in which it was registered.
+    pub fn reign(self) -> Generation {
+        Generation((self.0 & 0xffff_ffff) as u32)
+    }
+
+    /// Whether both belong to nodes of one set.
+    pub fn same_set(self, other: NodeKey) -> bool {
+        self.0 >> 40 == other.0 >> 40
+    }
+
+    /// Whether both are one node's.
+    pub fn same_node(self, other: NodeKey) -> bool {
+        self.0 >> 32 == other.0 >> 32
+    }
+}
+
+/// The part of a node number by which partners differ at the units.
+pub const NODE_BITS: u32 = 0xff;
+
+impl fmt::Display for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#018x}", self.0)
+    }
+}
+
 /// What a node knows durably about its set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Super {
@@ -162,6 +268,10 @@ pub struct Super {
     pub unfenced: bool,
     /// The shape of the log.
     pub geometry: Geometry,
+    /// Tells this node from its partner; never 0.
+    pub node: u32,
+    /// What the remote misses, if it is out of step.
+    pub missing: Option<Missing>,
 }
 
 /// Why a superblock slot is not valid.
@@ -181,6 +291,7 @@ impl Super {
     /// The bytes of this superblock.
     pub fn seal(&self, crc: Crc) -> [u8; SUPER_BYTES] {
         let (name_len, name) = self.name.raw();
+        let (missing_first, missing_last) = Missing::raw(self.missing);
         let mut raw = RawSuper {
             magic: SUPER_MAGIC,
             version: U32::new(FORMAT_VERSION),
@@ -204,6 +315,10 @@ impl Super {
             lane_records: U32::new(self.geometry.lane_records()),
             lane_data: U64::new(self.geometry.lane_data()),
             name,
+            node: U32::new(self.node),
+            pad2: U32::new(0),
+            missing_first: U64::new(missing_first),
+            missing_last: U64::new(missing_last),
         };
         raw.crc = U32::new(tail_crc(crc, !0, raw.as_bytes(), 16));
         zerocopy::transmute!(raw)
@@ -244,11 +359,14 @@ impl Super {
             unfenced: flag(raw.unfenced).ok_or(damaged)?,
             geometry: Geometry::new(raw.lanes.get(), raw.lane_records.get(), raw.lane_data.get())
                 .map_err(|_| damaged)?,
+            node: Some(raw.node.get()).filter(|n| *n != 0).ok_or(damaged)?,
+            missing: Missing::from_raw(raw.missing_first.get(), raw.missing_last.get())
+                .ok_or(damaged)?,
         })
     }
 }
 
-fn flag(byte: u8) -> Option<bool> {
+pub(crate) fn flag(byte: u8) -> Option<bool> {
     match byte {
         0 => Some(false),
         1 => Some(true),
@@ -257,7 +375,7 @@ fn flag(byte: u8) -> Option<bool> {
 }
 
 /// The checksum of `bytes` from `from` on.
-fn tail_crc(crc: Crc, seed: u32, bytes: &[u8], from: usize) -> u32 {
+pub(crate) fn tail_crc(crc: Crc, seed: u32, bytes: &[u8], from: usize) -> u32 {
     crc(seed, bytes.get(from..).unwrap_or(&[]))
 }
 

@@ -149,6 +149,14 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
         })
     }
 
+    /// Makes the lane as empty as [`Lane::new`] does. Only while nobody goes by what is in it.
+    pub fn restart(&self, tail: Tail) {
+        // INVARIANT: `tail == head`.
+        self.tail_data.store(tail.data_pos, Ordering::Release);
+        self.head.store(tail.lane_seq, Ordering::Release);
+        self.tail.store(tail.lane_seq, Ordering::Release);
+    }
+
     /// Which lane it is.
     #[inline]
     pub fn index(&self) -> u16 {

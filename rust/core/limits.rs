@@ -39,6 +39,9 @@ pub const MIN_LOG_BYTES: u64 = 1 << 20;
 /// Largest log region. Positions are 64 bits wide; this bounds what a damaged superblock may claim.
 pub const MAX_LOG_BYTES: u64 = 1 << 44;
 
+/// Farthest place of an ownership record, in bytes.
+pub const MAX_METADATA_OFFSET: u64 = 1 << 60;
+
 /// Most writes that the shipper has in flight at the remote at once.
 pub const SHIP_WINDOW: usize = 64;
 

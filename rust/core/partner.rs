@@ -7,14 +7,14 @@
 //! taken over. So a node never replays its own log and never serves while its partner might.
 
 use crate::{
-    format::{Copy_, Role, Super},
+    format::{Copy_, Role, Super, NODE_BITS},
+    plant::{planted, Plant},
     units::Generation,
     wire::{Hello, Reason, Refusal},
 };
-use core::fmt;
 
 /// What the owner may count on its partner's copy for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Mirror {
     /// No partner is configured.
     Single,
@@ -75,10 +75,11 @@ impl Mirror {
     /// between, nobody else would know that local and remote differ there (rule 3).
     #[inline]
     pub fn writes_wait(self) -> bool {
-        !matches!(
-            self,
-            Mirror::Single | Mirror::Alone | Mirror::CatchingUp { alone: true, .. }
-        )
+        !planted(Plant::LocalBeforeMirror)
+            && !matches!(
+                self,
+                Mirror::Single | Mirror::Alone | Mirror::CatchingUp { alone: true, .. }
+            )
     }
 
     /// Whether what the partner acknowledges counts.
@@ -86,7 +87,7 @@ impl Mirror {
         matches!(
             self,
             Mirror::Mirrored | Mirror::CatchingUp { trusted: true, .. }
-        )
+        ) || (planted(Plant::UntrustedAcks) && matches!(self, Mirror::CatchingUp { .. }))
     }
 
     /// Whether space may be used again, and the remote be written further, only when the partner has
@@ -150,9 +151,21 @@ pub enum Answer {
     Refuse(Refusal),
 }
 
-/// Decides on a HELLO. `mine`: this node's superblock (`None`: its log is blank); `region`: bytes of
-/// its log region; `members`: volumes of the set as this node's table lines say.
-pub fn answer(mine: Option<&Super>, region: u64, members: u16, hello: &Hello) -> Answer {
+/// What a node's table lines and its log region say, for [`answer`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Here {
+    /// Bytes of the log region.
+    pub region: u64,
+    /// Volumes of the set.
+    pub members: u16,
+    /// Whether there is a place for the ownership record.
+    pub record: bool,
+    /// A number by which to go if the log is blank; never 0.
+    pub node: u32,
+}
+
+/// Decides on a HELLO. `mine`: this node's superblock, `None`: its log is blank.
+pub fn answer(mine: Option<&Super>, here: &Here, hello: &Hello) -> Answer {
     let known = mine.map_or(Generation(0), |m| m.generation);
     let refuse = |reason| {
         Answer::Refuse(Refusal {
@@ -163,20 +176,26 @@ pub fn answer(mine: Option<&Super>, region: u64, members: u16, hello: &Hello) ->
     if hello.role != Role::Owner {
         return refuse(Reason::NotOwner);
     }
-    if hello.members != members
+    if hello.members != here.members
         || mine.is_some_and(|m| m.name != hello.name || m.uuid != hello.uuid)
     {
         return refuse(Reason::OtherSet);
     }
-    if hello.geometry.bytes() > region {
+    if hello.geometry.bytes() > here.region {
         return refuse(Reason::Geometry);
+    }
+    if mine.is_some_and(|m| (m.node ^ hello.node) & NODE_BITS == 0) {
+        return refuse(Reason::SameNode);
+    }
+    if hello.record != here.record {
+        return refuse(Reason::Record);
     }
     let mut trusted = false;
     let mut step_down = false;
     match mine {
         None => {}
         Some(m) if m.role == Role::Standby => {
-            if hello.reign < m.generation {
+            if hello.reign < m.generation && !planted(Plant::OlderWelcomed) {
                 return refuse(Reason::Outdated);
             }
             trusted = m.copy == Copy_::Complete
@@ -201,7 +220,7 @@ pub fn answer(mine: Option<&Super>, region: u64, members: u16, hello: &Hello) ->
             name: hello.name,
             generation: hello.reign,
             role: Role::Standby,
-            copy: if trusted {
+            copy: if trusted || planted(Plant::CompleteTooEarly) {
                 Copy_::Complete
             } else {
                 Copy_::Incomplete
@@ -209,10 +228,20 @@ pub fn answer(mine: Option<&Super>, region: u64, members: u16, hello: &Hello) ->
             alone: false,
             unfenced: false,
             geometry: hello.geometry,
+            node: mine.map_or_else(|| other_than(hello.node, here.node), |m| m.node),
+            missing: hello.missing,
         },
         trusted,
         step_down,
     }
+}
+
+/// `mine`, unless it could be taken for the partner's number at the units.
+pub(crate) fn other_than(partner: u32, mine: u32) -> u32 {
+    [mine, mine ^ 1, 2]
+        .into_iter()
+        .find(|n| *n != 0 && (n ^ partner) & NODE_BITS != 0)
+        .unwrap_or(3)
 }
 
 /// What the owner does with a refusal.
@@ -233,99 +262,6 @@ pub fn refused(mine: &Super, refusal: &Refusal) -> AfterRefusal {
         Reason::TwoOwners => AfterRefusal::Conflict,
         _ => AfterRefusal::Retry,
     }
-}
-
-/// How the old owner is kept from writing when its partner takes over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Fencing {
-    /// It is not.
-    #[default]
-    None,
-    /// Somebody else sees to it, for example a cluster manager that powers nodes off.
-    External,
-}
-
-/// Who asks for a takeover.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Asked {
-    /// The partner was not heard for too long.
-    Timeout,
-    /// An administrator.
-    Message,
-    /// An administrator, who knows that something is missing and wants it all the same.
-    Force,
-}
-
-/// Why a takeover is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TakeoverRefused {
-    /// This node owns the set already.
-    IsOwner,
-    /// The log of this node was never used.
-    Blank,
-    /// The old owner might still write.
-    Unfenced,
-    /// The owner is connected and alive.
-    OwnerAlive,
-    /// The mirror misses writes.
-    Incomplete,
-    /// The generations are used up.
-    Generations,
-}
-
-impl fmt::Display for TakeoverRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TakeoverRefused::IsOwner => "this node owns the set already",
-            TakeoverRefused::Blank => "this node's log was never used: there is nothing to take over",
-            TakeoverRefused::Unfenced => {
-                "the old owner is not fenced and might still write; with `fencing external` in the \
-                 table line somebody else sees to that; or make sure that it is off and send \
-                 `takeover force`"
-            }
-            TakeoverRefused::OwnerAlive => {
-                "the owner is alive and connected; stop it first, or send `takeover force`"
-            }
-            TakeoverRefused::Incomplete => {
-                "this node's mirror misses writes that the owner acknowledged; start the old owner, \
-                 whose log has them"
-            }
-            TakeoverRefused::Generations => "all 2^32 generations are used up; make the set anew",
-        })
-    }
-}
-
-/// Decides whether this node may take over; answers the superblock to make durable before anything
-/// else happens. The mirror has been scanned and found whole by then.
-pub fn takeover(
-    mine: Option<&Super>,
-    fencing: Fencing,
-    owner_alive: bool,
-    asked: Asked,
-) -> Result<Super, TakeoverRefused> {
-    let m = mine.ok_or(TakeoverRefused::Blank)?;
-    if m.role == Role::Owner {
-        return Err(TakeoverRefused::IsOwner);
-    }
-    if m.copy == Copy_::Incomplete {
-        // Also with force: serving the volume without those writes needs the remote to be marked
-        // out of step, which this version cannot.
-        return Err(TakeoverRefused::Incomplete);
-    }
-    if owner_alive && asked != Asked::Force {
-        return Err(TakeoverRefused::OwnerAlive);
-    }
-    if fencing == Fencing::None && asked != Asked::Force {
-        return Err(TakeoverRefused::Unfenced);
-    }
-    Ok(Super {
-        counter: m.counter.saturating_add(1),
-        generation: m.generation.next().ok_or(TakeoverRefused::Generations)?,
-        role: Role::Owner,
-        alone: true,
-        unfenced: fencing == Fencing::None,
-        ..*m
-    })
 }
 
 /// Whether the other side was heard in time. Times are nanoseconds of one monotonic clock.

@@ -3,7 +3,11 @@
 //! The table line:
 //! `<role> <set> <local device> <#options> [<key> <value> …]`.
 
-use crate::{format::SetName, limits, partner::Fencing};
+use crate::{
+    format::SetName,
+    limits,
+    ownership::{Fencing, Kind, PartnerLost, RECORD_SLOT},
+};
 use core::fmt;
 
 /// When a write is acknowledged.
@@ -56,6 +60,14 @@ pub struct Table<'a> {
     pub auto_takeover: bool,
     /// How the old owner is stopped.
     pub fencing: Fencing,
+    /// Whether the remote is fenced as well, where reservations fence.
+    pub remote_fenced: bool,
+    /// Path of the device with the ownership record, `None` for a set without one.
+    pub metadata: Option<&'a str>,
+    /// First byte of the record on it.
+    pub metadata_offset: u64,
+    /// What an owner does without its partner.
+    pub partner_lost: PartnerLost,
     /// Milliseconds between pings.
     pub ping_ms: u32,
     /// Pings in a row that may be missed.
@@ -90,7 +102,7 @@ pub enum TableError<'a> {
 }
 
 const KEYS: &str = "log, log_offset, log_size, lanes, records, partner, listen, remote, mode, \
-                    partner_lost, takeover, fencing, ping_ms, ping_misses, member, members, create";
+                    partner_lost, takeover, fencing, remote_fencing, metadata, metadata_offset, ping_ms, ping_misses, member, members, create";
 
 impl fmt::Display for TableError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,6 +202,10 @@ impl<'a> Table<'a> {
             mode: Mode::Async,
             auto_takeover: false,
             fencing: Fencing::None,
+            remote_fenced: true,
+            metadata: None,
+            metadata_offset: 0,
+            partner_lost: PartnerLost::Wait,
             ping_ms: 1000,
             ping_misses: 5,
             member: 0,
@@ -258,13 +274,22 @@ impl<'a> Table<'a> {
                 }
             }
             "partner_lost" => {
-                if value != "wait" {
-                    return Err(bad(
-                        "only 'wait' is allowed: to continue without the partner, \"its mirror is out of \
-                         date\" has to be durable where the partner must read it, and there is no such \
-                         place yet",
-                    ));
+                self.partner_lost = match value {
+                    "wait" => PartnerLost::Wait,
+                    "continue" => PartnerLost::Continue,
+                    _ => return Err(bad(
+                        "'wait' (writes wait until the partner is back) or 'continue' (they go on, noted in \
+                         the ownership record) is allowed",
+                    )),
                 }
+            }
+            "metadata" => self.metadata = Some(value),
+            "metadata_offset" => {
+                self.metadata_offset = bytes(value)
+                    .filter(|b| b % RECORD_SLOT == 0 && *b <= limits::MAX_METADATA_OFFSET)
+                    .ok_or(bad(
+                        "bytes, a multiple of 4096; K, M, G, T may follow the number",
+                    ))?;
             }
             "takeover" => {
                 self.auto_takeover = match value {
@@ -275,10 +300,25 @@ impl<'a> Table<'a> {
             }
             "fencing" => {
                 self.fencing = match value {
+                    "reservation" => Fencing::Reservation(Kind::Holder),
+                    "reservation-registrants" => Fencing::Reservation(Kind::Registrants),
                     "external" => Fencing::External,
                     "none" => Fencing::None,
                     _ => return Err(bad(
-                        "'external' (somebody else powers the old owner off) or 'none' is allowed",
+                        "'reservation' (the units keep the old owner out), 'reservation-registrants' (the \
+                         same for units with several paths), 'external' (somebody else powers the old owner \
+                         off) or 'none' is allowed",
+                    )),
+                }
+            }
+            "remote_fencing" => {
+                self.remote_fenced = match value {
+                    "reservation" => true,
+                    "none" => false,
+                    _ => return Err(bad(
+                        "'reservation' (the default where reservations fence) or 'none' (a remote that has no \
+                         reservations: an owner that slept through a takeover may still write to it what it \
+                         had begun) is allowed",
                     )),
                 }
             }
@@ -349,7 +389,26 @@ impl<'a> Table<'a> {
         if self.auto_takeover && self.fencing == Fencing::None {
             return Err(TableError::Conflict(
                 "'takeover auto' is refused with 'fencing none': the old owner might still write; \
-                 'fencing external' says that somebody else powers it off",
+                 'fencing reservation' keeps it from the units, 'fencing external' says that somebody else \
+                 powers it off",
+            ));
+        }
+        if self.partner_lost == PartnerLost::Continue && self.metadata.is_none() {
+            return Err(TableError::Needed(
+                "metadata",
+                "with 'partner_lost continue', \"the partner's mirror is out of date\" has to be durable \
+                 where the partner reads it: a device that both reach",
+            ));
+        }
+        if self.metadata.is_some() && self.partner.is_none() {
+            return Err(TableError::Conflict(
+                "'metadata' is for two partners, and there is no partner",
+            ));
+        }
+        if self.metadata.is_none() && self.metadata_offset != 0 {
+            return Err(TableError::Needed(
+                "metadata",
+                "'metadata_offset' says where on it the record stands",
             ));
         }
         if self.member >= self.members {

@@ -7,7 +7,7 @@
 //! receiver before it is stored.
 
 use crate::{
-    format::{Copy_, Crc, Mark, Role, SetName, MARK_BYTES},
+    format::{flag, Copy_, Crc, Mark, Missing, Role, SetName, MARK_BYTES},
     layout::Geometry,
     limits,
     units::Generation,
@@ -21,7 +21,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// First bytes of every frame: "rcF1".
 pub const FRAME_MAGIC: [u8; 4] = *b"rcF1";
 /// Version of the protocol, in HELLO.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +51,9 @@ pub enum Kind {
     Ping = 10,
     /// The owner leaves in order.
     Bye = 11,
+    /// The owner has stepped down, durably; its log is a complete copy, as the receiver's is. The
+    /// receiver owns the set from now on.
+    Handover = 12,
 }
 
 impl Kind {
@@ -67,6 +70,7 @@ impl Kind {
             9 => Kind::Complete,
             10 => Kind::Ping,
             11 => Kind::Bye,
+            12 => Kind::Handover,
             _ => return None,
         })
     }
@@ -160,7 +164,7 @@ impl Frame {
             Kind::Begin | Kind::Mark => len as usize == MARK_BYTES,
             Kind::Record => (64..=limits::MAX_FRAME_PAYLOAD).contains(&len),
             Kind::Ack => len as usize <= ACK_BYTES && len >= 16 && len % 8 == 0,
-            Kind::Synced | Kind::Complete | Kind::Ping | Kind::Bye => len == 0,
+            Kind::Synced | Kind::Complete | Kind::Ping | Kind::Bye | Kind::Handover => len == 0,
         };
         if !ok {
             return Err(FrameError::Length(kind, len));
@@ -204,11 +208,17 @@ struct RawHello {
     lane_records: U32,
     reign: U32,
     lane_data: U64,
+    node: U32,
+    /// 1: the node keeps the set's ownership record.
+    record: u8,
+    pad: [u8; 3],
+    missing_first: U64,
+    missing_last: U64,
 }
 
 /// Bytes of a HELLO's or WELCOME's payload.
 pub const HELLO_BYTES: usize = size_of::<RawHello>();
-const _: () = assert!(HELLO_BYTES == 112);
+const _: () = assert!(HELLO_BYTES == 136);
 
 /// What a node says of itself when a connection begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -233,12 +243,19 @@ pub struct Hello {
     pub geometry: Geometry,
     /// How many volumes the set has.
     pub members: u16,
+    /// Tells the node from its partner.
+    pub node: u32,
+    /// Whether the node keeps the ownership record. Both have to, or none.
+    pub record: bool,
+    /// What the remote misses, as far as the owner knows.
+    pub missing: Option<Missing>,
 }
 
 impl Hello {
     /// The payload.
     pub fn seal(&self) -> [u8; HELLO_BYTES] {
         let (name_len, name) = self.name.raw();
+        let (missing_first, missing_last) = Missing::raw(self.missing);
         let raw = RawHello {
             version: U32::new(PROTOCOL_VERSION),
             generation: U32::new(self.generation.0),
@@ -259,6 +276,11 @@ impl Hello {
             lane_records: U32::new(self.geometry.lane_records()),
             reign: U32::new(self.reign.0),
             lane_data: U64::new(self.geometry.lane_data()),
+            node: U32::new(self.node),
+            record: u8::from(self.record),
+            pad: [0; 3],
+            missing_first: U64::new(missing_first),
+            missing_last: U64::new(missing_last),
         };
         zerocopy::transmute!(raw)
     }
@@ -289,6 +311,10 @@ impl Hello {
             geometry: Geometry::new(raw.lanes.get(), raw.lane_records.get(), raw.lane_data.get())
                 .map_err(|_| bad)?,
             members: raw.members.get(),
+            node: Some(raw.node.get()).filter(|n| *n != 0).ok_or(bad)?,
+            record: flag(raw.record).ok_or(bad)?,
+            missing: Missing::from_raw(raw.missing_first.get(), raw.missing_last.get())
+                .ok_or(bad)?,
         })
     }
 }
@@ -314,6 +340,10 @@ pub enum Reason {
     /// The answering node owned the set and was stopped by a newer reign; its device has to be made
     /// anew before it can stand by.
     Fenced = 8,
+    /// Both go by the same node number: one log was copied from the other.
+    SameNode = 9,
+    /// Only one of the two keeps the ownership record.
+    Record = 10,
 }
 
 impl Reason {
@@ -327,6 +357,8 @@ impl Reason {
             6 => Reason::Failed,
             7 => Reason::NotOwner,
             8 => Reason::Fenced,
+            9 => Reason::SameNode,
+            10 => Reason::Record,
             _ => return None,
         })
     }
@@ -343,6 +375,12 @@ impl Reason {
             Reason::NotOwner => "neither node owns the set",
             Reason::Fenced => {
                 "it is fenced, and its device has to be removed and made anew to stand by"
+            }
+            Reason::SameNode => {
+                "its log was copied from this node's: both go by the same node number; make one blank"
+            }
+            Reason::Record => {
+                "only one of the two has `metadata` in its table line; give both the same device"
             }
         }
     }

@@ -19,6 +19,7 @@ use kapi_crate::{
     blkdev::BlockDevice,
     cpu,
     pmem::crc32c,
+    pr::is_reservation_conflict,
     ratelimited,
 };
 use kernel::{prelude::*, sync::Arc};
@@ -55,9 +56,13 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
             if set.counters.log_is_full(true) {
                 ratelimited!(
                     pr_warn,
-                    "set {}: the log is full: writes wait until the remote and the partner allow to free \
-                     space\n",
-                    set.name.as_str()
+                    "set {}: {}\n",
+                    set.name.as_str(),
+                    if journal.below_limit() {
+                        "the log is full: writes wait until the remote and the partner allow to free space"
+                    } else {
+                        "writes wait until the ownership record allows more sequences"
+                    }
                 );
                 set.event();
             }
@@ -88,6 +93,11 @@ pub(crate) fn start(set: &Arc<Set>, mut bio: HostBio<Io>) {
 }
 
 fn append(set: &Set, journal: &Journal, mut bio: HostBio<Io>) -> Appended {
+    if !journal.below_limit() {
+        // The keeper extends it.
+        set.keep.signal();
+        return Appended::Full(bio);
+    }
     let mut number = journal.geometry.lane_of(cpu::this_cpu());
     for _ in 0..journal.geometry.lanes() {
         let Some(lane) = journal.lane(number) else {
@@ -227,6 +237,11 @@ pub(crate) fn zero_local(set: &Arc<Set>, mut bio: HostBio<Io>) {
             if let Some(bio) = local_done(set, bio) {
                 bio.complete(BlkStatus::OK);
             }
+        }
+        Err(e) if is_reservation_conflict(e) => {
+            set.preempted();
+            unlock(set, &mut bio);
+            bio.complete(BlkStatus::IOERR);
         }
         Err(_) => {
             bio.io_mut().failed = Some(BlkStatus::IOERR);

@@ -20,17 +20,23 @@
 //! `Set::threads`, `Set::watchers` and the locks of `Link` are leaves among those that sleep.
 #![deny(unsafe_code)]
 
+mod alone;
 mod append;
 mod frames;
+mod handover;
 mod journal;
+mod keeper;
 mod mirror;
+mod record;
 mod recovery;
 mod registry;
 mod report;
 mod set;
 mod shipper;
 mod standby;
+mod takeover;
 mod target;
+mod units;
 mod worker;
 
 use kapi_crate::dm;

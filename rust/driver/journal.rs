@@ -5,12 +5,13 @@
 use crate::{set::Set, worker::Io};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
-    format::{Header, Key, Mark},
+    format::{Header, Key, Mark, Tail},
     lane::{stage, Cursor, Lane, Place, Record, Slot},
     layout::Geometry,
     limits::MAX_LANES,
     merge::{Lanes, Position},
     order::Order,
+    ownership::Reach,
     partner::{Illegal, Mirror, MirrorEvent},
     recover::{check_holes, check_named, Damage, LaneEnd, Media, Scan, Unreadable},
     ship::ShipView,
@@ -66,9 +67,13 @@ pub(crate) struct Journal {
     /// How far, in each lane, the partner's acknowledgements were drawn on.
     pub(crate) mirrored: Pin<KBox<Mutex<[u64; MAX_LANES]>>>,
     /// Up to this sequence, records were found by recovery.
-    pub(crate) recovered: Seq,
+    recovered: AtomicU64,
     /// How many were found.
-    pub(crate) recovered_records: u64,
+    recovered_records: AtomicU64,
+    /// No sequence behind this one may be given: see `Stale::limit`.
+    limit: AtomicU64,
+    /// The owner is about to go on alone: no session may begin. Changes under `mirror`.
+    leaving: AtomicBool,
     /// How far the remote is durable, for status.
     pub(crate) durable_remote: AtomicU64,
 }
@@ -90,101 +95,144 @@ impl Media for Region<'_> {
     }
 }
 
-/// Why a log could not be taken into use.
-pub(crate) enum LoadError {
-    /// It is damaged.
-    Damage(Damage),
-    /// Out of memory and the like.
-    Kernel(Error),
-}
-
-impl From<Damage> for LoadError {
-    fn from(d: Damage) -> LoadError {
-        LoadError::Damage(d)
-    }
-}
-
-impl From<Error> for LoadError {
-    fn from(e: Error) -> LoadError {
-        LoadError::Kernel(e)
-    }
-}
-
-impl From<kernel::alloc::AllocError> for LoadError {
-    fn from(e: kernel::alloc::AllocError) -> LoadError {
-        LoadError::Kernel(e.into())
-    }
-}
-
 impl Journal {
-    /// Reads the whole log: every record that is not retired is checked and put into its lane, and
-    /// acknowledged sequences that are not there are found. Nothing is written.
+    /// A journal for logs of this shape, with nothing in it yet: [`Journal::load`] follows.
     ///
     /// # Errors
     ///
-    /// [`LoadError`].
-    pub(crate) fn load(
-        log: &Pmem,
-        key: Key,
-        geometry: Geometry,
-        reign: Generation,
-        mark: &Mark,
-    ) -> core::result::Result<KBox<Journal>, LoadError> {
-        if mark.lanes != geometry.lanes() || mark.generation > reign {
-            return Err(Damage::MarkMismatch.into());
-        }
-        let scan = Scan {
-            media: &Region(log),
-            crc: crc32c,
-            key,
-            geometry,
-            reign,
-            mark,
-        };
+    /// `ENOMEM`.
+    pub(crate) fn new(key: Key, geometry: Geometry) -> Result<KBox<Journal>> {
         let mut lanes = KVec::with_capacity(usize::from(geometry.lanes()), GFP_KERNEL)?;
-        let mut last = mark.retired.max(mark.acked);
-        let mut acked = mark.acked;
-        let mut found = 0u64;
         for i in 0..geometry.lanes() {
-            let locked = new_lane(i, geometry, mark)?;
-            let end = {
-                let mut cursor = locked.append.lock();
-                let mut filled = *cursor;
-                let end: LaneEnd = scan.lane(i, |h| {
-                    found += 1;
-                    locked.lane.publish(&mut filled, h, 0, |_| ());
-                })?;
-                filled.lane_seq = end.lane_seq;
-                filled.data_pos = end.data_pos;
-                *cursor = filled;
-                end
-            };
-            last = last.max(end.last);
-            acked = acked.max(end.acked);
-            lanes.push(locked, GFP_KERNEL)?;
+            lanes.push(new_lane(i, geometry)?, GFP_KERNEL)?;
         }
-        let journal = KBox::new(
+        Ok(KBox::new(
             Journal {
                 key,
                 geometry,
                 lanes,
-                order: Order::starting_after(last),
-                reign: AtomicU32::new(reign.0),
+                order: Order::starting_after(Seq::ZERO),
+                reign: AtomicU32::new(0),
                 begun: AtomicBool::new(false),
                 wait: AtomicBool::new(true),
                 mirror: KBox::pin_init(new_mutex!(Mirror::Lost), GFP_KERNEL)?,
-                marks: new_marks(mark)?,
-                mirrored: KBox::pin_init(new_mutex!(tails(mark)), GFP_KERNEL)?,
-                recovered: last,
-                recovered_records: found,
-                durable_remote: AtomicU64::new(mark.shipped.0),
+                marks: new_marks()?,
+                mirrored: KBox::pin_init(new_mutex!([0; MAX_LANES]), GFP_KERNEL)?,
+                recovered: AtomicU64::new(0),
+                recovered_records: AtomicU64::new(0),
+                limit: AtomicU64::new(u64::MAX),
+                leaving: AtomicBool::new(false),
+                durable_remote: AtomicU64::new(0),
             },
             GFP_KERNEL,
-        )?;
-        check_holes(&*journal, mark, acked, last)?;
-        check_named(&*journal, mark)?;
-        journal.strike_out_cancelled();
-        Ok(journal)
+        )?)
+    }
+
+    /// Reads the whole log: every record that is not retired is checked and put into its lane, and
+    /// acknowledged sequences that are not there are found. Nothing is written. What was in the
+    /// journal before is gone; nobody may go by it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the log.
+    pub(crate) fn load(
+        &self,
+        log: &Pmem,
+        reign: Generation,
+        mark: &Mark,
+    ) -> core::result::Result<(), Damage> {
+        if mark.lanes != self.geometry.lanes() || mark.generation > reign {
+            return Err(Damage::MarkMismatch);
+        }
+        let scan = Scan {
+            media: &Region(log),
+            crc: crc32c,
+            key: self.key,
+            geometry: self.geometry,
+            reign,
+            mark,
+        };
+        let mut last = mark.retired.max(mark.acked);
+        let mut acked = mark.acked;
+        let mut found = 0u64;
+        for locked in self.lanes.iter() {
+            let lane = &locked.lane;
+            let tail = mark.tail(lane.index());
+            let mut cursor = locked.append.lock();
+            lane.restart(tail);
+            let mut filled = Cursor {
+                lane_seq: tail.lane_seq,
+                data_pos: tail.data_pos,
+            };
+            let end: LaneEnd = scan.lane(lane.index(), |h| {
+                found += 1;
+                lane.publish(&mut filled, h, 0, |_| ());
+            })?;
+            *cursor = Cursor {
+                lane_seq: end.lane_seq,
+                data_pos: end.data_pos,
+            };
+            last = last.max(end.last);
+            acked = acked.max(end.acked);
+        }
+        self.order.restart_after(last);
+        self.reign.store(reign.0, Ordering::Release);
+        self.begun.store(false, Ordering::Release);
+        self.start_mirror(Mirror::Lost);
+        self.note_mark(mark);
+        self.recovered.store(last.0, Ordering::Release);
+        self.recovered_records.store(found, Ordering::Release);
+        self.set_limit(Seq::MAX);
+        self.durable_remote.store(mark.shipped.0, Ordering::Release);
+        check_holes(self, mark, acked, last)?;
+        check_named(self, mark)?;
+        self.strike_out_cancelled();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn note_mark(&self, mark: &Mark) {
+        *self.mirrored.lock() = tails(mark);
+        let mut marks = self.marks.lock();
+        marks.mark = *mark;
+        marks.confirmed = true;
+        marks.partner_has = 0;
+    }
+
+    /// Whether it is one for logs of that shape and set.
+    pub(crate) fn fits(&self, key: Key, geometry: Geometry) -> bool {
+        self.key == key && self.geometry == geometry
+    }
+
+    /// Up to this sequence, records were found by recovery.
+    pub(crate) fn recovered(&self) -> Seq {
+        Seq(self.recovered.load(Ordering::Acquire))
+    }
+
+    /// How many were found.
+    pub(crate) fn recovered_records(&self) -> u64 {
+        self.recovered_records.load(Ordering::Acquire)
+    }
+
+    /// No sequence behind this one may be given from here on.
+    pub(crate) fn set_limit(&self, limit: Seq) {
+        self.limit.store(limit.0, Ordering::Release);
+    }
+
+    /// Whether another sequence may be given. Appenders on other processors may each take one more.
+    #[inline]
+    pub(crate) fn below_limit(&self) -> bool {
+        self.order.last().0 < self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Where the log stands, for the ownership record.
+    pub(crate) fn reach(&self) -> Reach {
+        let shipped = self.marks.lock().mark.shipped;
+        Reach {
+            shipped,
+            acked: self.order.acked(),
+            last: self.order.last(),
+        }
     }
 
     /// Records that a later cancel record names are never replayed.
@@ -265,19 +313,45 @@ impl Journal {
         self.begun.store(true, Ordering::Release);
     }
 
-    /// An administrator detaches the partner: `persist` makes that durable while the state can't
-    /// change.
+    /// The owner is about to go on without its partner: from here on no session begins, until
+    /// [`Journal::left`].
     ///
     /// # Errors
     ///
-    /// `EBUSY` unless the partner is lost; `persist`'s.
-    pub(crate) fn detach(&self, persist: impl FnOnce() -> Result) -> Result {
+    /// `EBUSY` unless the partner is lost.
+    pub(crate) fn leave(&self) -> Result {
+        let m = self.mirror.lock();
+        m.on(MirrorEvent::Detached).map_err(|_| EBUSY)?;
+        self.leaving.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends what [`Journal::leave`] began: `durable` says whether it became so.
+    pub(crate) fn left(&self, durable: bool) {
         let mut m = self.mirror.lock();
-        let next = m.on(MirrorEvent::Detached).map_err(|_| EBUSY)?;
-        persist()?;
+        self.leaving.store(false, Ordering::Release);
+        if let (true, Ok(next)) = (durable, m.on(MirrorEvent::Detached)) {
+            *m = next;
+            self.wait.store(next.writes_wait(), Ordering::Release);
+        }
+    }
+
+    /// A session begins.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when the owner is about to go on alone; `EINVAL` when there is one already.
+    pub(crate) fn connected(&self, trusted: bool) -> Result<Mirror> {
+        let mut m = self.mirror.lock();
+        if self.leaving.load(Ordering::Acquire) {
+            return Err(EAGAIN);
+        }
+        let next = m
+            .on(MirrorEvent::Connected { trusted })
+            .map_err(|_| EINVAL)?;
         *m = next;
         self.wait.store(next.writes_wait(), Ordering::Release);
-        Ok(())
+        Ok(next)
     }
 
     /// Begins another reign.
@@ -417,10 +491,10 @@ impl Journal {
 }
 
 #[inline(never)]
-fn new_marks(mark: &Mark) -> Result<Pin<KBox<Mutex<Marks>>>> {
+fn new_marks() -> Result<Pin<KBox<Mutex<Marks>>>> {
     KBox::pin_init(
         new_mutex!(Marks {
-            mark: *mark,
+            mark: Mark::first(Generation(0), 0),
             confirmed: true,
             partner_has: 0
         }),
@@ -437,18 +511,17 @@ fn tails(mark: &Mark) -> [u64; MAX_LANES] {
 }
 
 #[inline(never)]
-fn new_lane(index: u16, geometry: Geometry, mark: &Mark) -> Result<Pin<KBox<LockedLane>>> {
+fn new_lane(index: u16, geometry: Geometry) -> Result<Pin<KBox<LockedLane>>> {
     let n = geometry.lane_records() as usize;
     let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
     for _ in 0..n {
         slots.push(Slot::default(), GFP_KERNEL)?;
     }
-    let tail = mark.tail(index);
-    let lane = Lane::new(index, geometry, slots, tail).ok_or(EINVAL)?;
+    let lane = Lane::new(index, geometry, slots, Tail::default()).ok_or(EINVAL)?;
     KBox::pin_init(
         pin_init!(LockedLane {
             lane,
-            append <- new_spinlock!(Cursor { lane_seq: tail.lane_seq, data_pos: tail.data_pos }),
+            append <- new_spinlock!(Cursor::default()),
         }),
         GFP_KERNEL,
     )

@@ -5,17 +5,18 @@
 //! write-back cache" (figure 8B).*
 
 use crate::{
-    append, frames,
+    append, frames, handover,
     journal::Journal,
     recovery,
     set::{Phase, Set},
 };
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
     format::{Copy_, Role, MARK_BYTES, RECORD_HEADER_BYTES},
     lane::stage,
     limits::MAX_LANES,
     merge::Position,
+    ownership::{self, Found},
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
     ship::ShipView,
     units::{Op, Seq},
@@ -45,6 +46,8 @@ pub(crate) struct Link {
     stopped: AtomicBool,
     /// When the partner was last heard, nanoseconds; 0: not since the module was loaded.
     heard: AtomicU64,
+    /// Why the partner refused last, in the words of the protocol; 0: it did not.
+    refused: AtomicU32,
 }
 
 impl Link {
@@ -55,6 +58,7 @@ impl Link {
             up: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             heard: AtomicU64::new(0),
+            refused: AtomicU32::new(0),
         })
     }
 
@@ -133,10 +137,7 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
     let mut pause = 0;
     let mut told = None;
     while !stop.should_stop() {
-        if !matches!(
-            set.phase(),
-            Phase::Waiting | Phase::Replaying | Phase::Serving
-        ) {
+        if !set.phase().owns() {
             set.send.wait_timeout_ms(1000);
             continue;
         }
@@ -217,6 +218,9 @@ fn greet(
             blank: false,
             geometry: mine.geometry,
             members: set.members_wanted,
+            node: mine.node,
+            record: set.record.is_some(),
+            missing: mine.missing,
         };
         (mine, hello)
     };
@@ -233,7 +237,9 @@ fn greet(
     let (frame, payload) = frames::recv(conn, &mut body, late)?;
     set.link.hear();
     match frame.kind {
+        Kind::Welcome if frame.generation != hello.reign => Err(EBADMSG),
         Kind::Welcome => {
+            set.link.refused.store(0, Ordering::Relaxed);
             recovery::begin_reign(set, journal, hello.reign, false)?;
             Ok(Some(frame.flag))
         }
@@ -251,12 +257,15 @@ fn greet(
                     ),
                 ),
                 AfterRefusal::Retry => {
-                    ratelimited!(
-                        pr_warn,
-                        "set {}: the partner refuses: {}\n",
-                        set.name.as_str(),
-                        refusal.reason.as_str()
-                    );
+                    // Once for each reason: it is tried every second.
+                    let reason = refusal.reason as u32;
+                    if set.link.refused.swap(reason, Ordering::Relaxed) != reason {
+                        pr_warn!(
+                            "set {}: the partner refuses: {}\n",
+                            set.name.as_str(),
+                            refusal.reason.as_str()
+                        );
+                    }
                     return Err(EAGAIN);
                 }
             }
@@ -287,14 +296,12 @@ fn mirror(
     let begin = {
         let durable = set.durable.lock();
         if durable.is_none_or(|d| d.generation != journal.reign()) {
-            // Detached meanwhile: the partner has welcomed an older reign.
+            // Gone on alone meanwhile: the partner has welcomed an older reign.
             return Err(EAGAIN);
         }
         let mut marks = journal.marks.lock();
         marks.partner_has = 0;
-        let state = journal
-            .on_mirror(MirrorEvent::Connected { trusted })
-            .map_err(illegal)?;
+        let state = journal.connected(trusted)?;
         set.link.set_up(true);
         pr_info!(
             "set {}: partner connected, its copy is {}\n",
@@ -356,6 +363,7 @@ fn mirror(
         set.event();
     }
     set.ship.signal();
+    set.keep.signal();
     result
 }
 
@@ -401,10 +409,7 @@ impl<'a> Sender<'a> {
             if stop.should_stop() || self.set.phase() == Phase::Stopping {
                 return self.control(Kind::Bye, false, &[]);
             }
-            if !matches!(
-                self.set.phase(),
-                Phase::Waiting | Phase::Replaying | Phase::Serving
-            ) {
+            if !self.set.phase().owns() {
                 return Ok(());
             }
             if self.session.dead.load(Ordering::Acquire) {
@@ -421,6 +426,10 @@ impl<'a> Sender<'a> {
                     self.catch_up(alone)?;
                     continue;
                 }
+            }
+            if self.set.handover.load(Ordering::Acquire) == handover::WANTED && self.all_stored() {
+                handover::step_down(self.set)?;
+                return self.control(Kind::Handover, false, &[]);
             }
             let (interval, _) = self.set.settings.heartbeat();
             let idle = time::now_ns().saturating_sub(self.last_sent);
@@ -517,22 +526,29 @@ impl<'a> Sender<'a> {
     /// The partner has everything that was there. Now writes wait for the partner again; what was
     /// appended in between is sent as well; then the partner may call its copy complete.
     fn catch_up(&mut self, alone: bool) -> Result {
+        if alone && self.set.read_record() == Found::Unreadable {
+            // It could not take back what it says of the partner's mirror, and writes would wait.
+            ratelimited!(
+                pr_warn,
+                "set {}: the partner has everything, but the ownership record cannot be read: this node \
+                 stays alone\n",
+                self.set.name.as_str()
+            );
+            self.control(Kind::Ping, false, &[])?;
+            self.set.send.wait_timeout_ms(1000);
+            return Ok(());
+        }
+        self.journal
+            .on_mirror(MirrorEvent::CaughtUp)
+            .map_err(illegal)?;
         if alone {
             // Durable before the partner can be complete: otherwise this node could come back and
             // serve alone while the partner, rightly, takes over.
             let mut durable = self.set.durable.lock();
             let mine = durable.ok_or(EINVAL)?;
-            let new = core_crate::format::Super {
-                counter: mine.counter.saturating_add(1),
-                alone: false,
-                unfenced: false,
-                ..mine
-            };
-            self.set.write_super(&mut durable, new)?;
+            self.set
+                .write_super(&mut durable, ownership::caught_up(&mine))?;
         }
-        self.journal
-            .on_mirror(MirrorEvent::CaughtUp)
-            .map_err(illegal)?;
         self.journal.settle_appends();
         while self.records()? {}
         self.mark()?;
@@ -606,7 +622,8 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                 for (s, n) in session.stored.iter().zip(&stored) {
                     s.store(*n, Ordering::Release);
                 }
-                if matches!(journal.mirror(), Mirror::CatchingUp { .. }) {
+                let handing_over = set.handover.load(Ordering::Relaxed) == handover::WANTED;
+                if handing_over || matches!(journal.mirror(), Mirror::CatchingUp { .. }) {
                     set.send.signal();
                 }
                 let news = {
@@ -623,7 +640,11 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                 }
             }
             Kind::Complete => {
+                // First the record takes back what it says of the partner's copy, then that counts: an
+                // acknowledged write is never at a partner that may not take over.
+                take_back(set)?;
                 journal.on_mirror(MirrorEvent::Completed).map_err(illegal)?;
+                journal.set_limit(Seq::MAX);
                 pr_info!(
                     "set {}: the partner's copy is complete\n",
                     set.name.as_str()
@@ -642,6 +663,33 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
             _ => return Err(EBADMSG),
         }
     }
+}
+
+/// The partner's copy is complete: the ownership record says so.
+#[inline(never)]
+fn take_back(set: &Set) -> Result {
+    let mine = (*set.durable.lock()).ok_or(EINVAL)?;
+    // Nobody steps down, and no HELLO is answered, while a record of this node's is on its way: it would
+    // land behind the partner's back. Who steps down meanwhile may wait for this session to end.
+    let _control = loop {
+        if let Some(control) = set.control.try_lock() {
+            break control;
+        }
+        if !set.phase().owns() {
+            return Err(ESTALE);
+        }
+        time::msleep(1);
+    };
+    if !set.phase().owns() {
+        return Err(ESTALE);
+    }
+    // As it is now: the partner might have taken over in between.
+    let found = set.read_record();
+    if found == Found::Unreadable {
+        return Err(EIO);
+    }
+    let new = ownership::completed(&mine, &found);
+    recovery::write_record(set, new.as_ref())
 }
 
 /// The partner has everything in front of these positions: writes that waited for it go on.

@@ -14,87 +14,100 @@
 //!    from the first record that the mark does not say is there, so that a remote which is far away
 //!    or down does not keep the host waiting.
 //!
-//! The standby's way in is [`takeover`]; it joins at 4.
+//! The standby's way in is [`crate::takeover`]; it joins at 4.
 
 use crate::{
-    journal::{Journal, LoadError, Region},
-    mirror,
+    journal::{Journal, Region},
+    keeper, mirror,
     set::{Phase, Set},
-    shipper, standby, worker,
+    shipper, standby,
+    units::{self, Failed},
+    worker,
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core_crate::{
     format::{Copy_, Role, Super},
     lane::stage,
     merge::{Merge, Position},
-    partner::{self, Asked, Mirror},
+    ownership::{self, Claim, Durable, Hold, Ownership, Start},
+    partner::Mirror,
     recover,
     ship::ShipView,
-    units::{Extent, Generation, Op},
+    units::{Extent, Generation, Op, Seq},
     wire::Refusal,
 };
-use kapi_crate::{event::Event, iopool::IoDone, pmem::crc32c, thread::Thread, time};
+use kapi_crate::{
+    event::Event, iopool::IoDone, pmem::crc32c, pr::is_reservation_conflict, ratelimited,
+    thread::Thread,
+};
 use kernel::{prelude::*, sync::Arc};
 
 /// Takes what went wrong, in words.
 pub(crate) type Say<'a> = &'a mut dyn FnMut(core::fmt::Arguments<'_>);
 
-/// Reads and checks this node's log.
+/// Reads and checks this node's log, into the journal that is used next.
 ///
 /// # Errors
 ///
 /// `EUCLEAN` when it is damaged, `ENOMEM`; `say` was told.
 #[inline(never)]
-fn load(set: &Set, mine: &Super, say: Say<'_>) -> Result<KBox<Journal>> {
+pub(crate) fn load<'a>(set: &'a Set, mine: &Super, say: Say<'_>) -> Result<&'a Journal> {
     let key = Set::key(&mine.uuid);
-    let loaded = recover::read_mark(&Region(&set.log), crc32c, key)
+    let journal = set.next_journal(mine).inspect_err(|e| {
+        say(format_args!(
+            "the log cannot be read: {e:?}; remove the volumes and make them anew"
+        ))
+    })?;
+    recover::read_mark(&Region(&set.log), crc32c, key)
         .and_then(|m| m.ok_or(recover::Damage::Mark))
-        .map_err(LoadError::Damage)
-        .and_then(|mark| Journal::load(&set.log, key, mine.geometry, mine.generation, &mark));
-    match loaded {
-        Ok(journal) => Ok(journal),
-        Err(LoadError::Damage(d)) => {
+        .and_then(|mark| journal.load(&set.log, mine.generation, &mark))
+        .map_err(|d| {
             say(format_args!(
                 "the log is refused, nothing was replayed: {d}"
             ));
-            Err(EUCLEAN)
-        }
-        Err(LoadError::Kernel(e)) => {
-            say(format_args!("the log cannot be read: {e:?}"));
-            Err(e)
-        }
-    }
+            EUCLEAN
+        })?;
+    Ok(journal)
 }
 
 /// Starts the set once all of its volumes are there.
 ///
 /// # Errors
 ///
-/// [`load`]'s; `ENOMEM`; those of starting threads.
+/// [`load`]'s; those of reservations and of the ownership record; `ENOMEM`; those of starting threads.
+/// `say` was told.
 pub(crate) fn start(set: &Arc<Set>, say: Say<'_>) -> Result {
     let mut control = set.control.lock();
     if control.started || set.members.iter().any(|m| m.as_ref().is_none()) {
         return Ok(());
     }
     let mine = *set.durable.lock();
-    match mine.filter(|m| m.role == Role::Owner) {
-        Some(m) => {
+    let how = consider(set, mine.as_ref(), say)?;
+    match how {
+        Start::Ask | Start::Serve => {
+            let m = mine.ok_or(EINVAL)?;
             let journal = load(set, &m, say)?;
             pr_info!(
                 "set {}: the log is whole: {} records outstanding, generation {}\n",
                 set.name.as_str(),
-                journal.recovered_records,
+                journal.recovered_records(),
                 m.generation.0
             );
-            set.install(journal)?;
+            set.install();
         }
-        None => {
+        Start::Outdated(_) => {
+            let mut durable = set.durable.lock();
+            let m = durable.ok_or(EINVAL)?;
+            set.write_super(&mut durable, ownership::stood_down(&m))?;
+        }
+        Start::StandBy | Start::Resume => {
             // Fails now rather than at the takeover if the mirror is damaged already.
             if let Some(m) = mine.filter(|m| m.copy == Copy_::Complete) {
-                drop(load(set, &m, say)?);
+                load(set, &m, say)?;
             }
         }
     }
+    set.resume.store(how == Start::Resume, Ordering::Relaxed);
     control.started = true;
     let spawn = |name: &str, f: fn(&Arc<Set>, &kapi_crate::thread::StopToken)| -> Result {
         let own = set.clone();
@@ -107,59 +120,158 @@ pub(crate) fn start(set: &Arc<Set>, say: Say<'_>) -> Result {
     if set.partner.is_some() {
         spawn("link", standby::run)?;
         spawn("send", mirror::run)?;
+        spawn("keep", keeper::run)?;
     }
     spawn("ship", shipper::run)?;
     spawn("work", worker::run)?;
     drop(control);
-    let Some(journal) = set.journal() else {
-        set.enter(Phase::Standby, format_args!("this node keeps the mirror"));
-        return Ok(());
-    };
-    let alone = mine.is_some_and(|m| m.alone);
-    journal.start_mirror(Mirror::at_start(set.partner.is_some(), alone));
-    if set.partner.is_some() && !alone {
-        set.enter(
-            Phase::Waiting,
-            format_args!("only the partner knows whether it has taken over"),
-        );
-        return Ok(());
+    match how {
+        Start::StandBy | Start::Resume => {
+            set.enter(Phase::Standby, format_args!("this node keeps the mirror"));
+            Ok(())
+        }
+        Start::Outdated(newer) => {
+            set.enter(
+                Phase::Standby,
+                format_args!(
+                    "the ownership record says that the partner owns the set in generation {newer}; this \
+                     node's generation {} is outdated and its log will not be replayed",
+                    mine.map_or(Generation(0), |m| m.generation)
+                ),
+            );
+            Ok(())
+        }
+        Start::Ask | Start::Serve => {
+            // Who has to ask does not serve alone, whatever it did before.
+            let alone = how == Start::Serve && mine.is_some_and(|m| m.alone);
+            let journal = set.journal().ok_or(EINVAL)?;
+            journal.start_mirror(Mirror::at_start(set.partner.is_some(), alone));
+            if how == Start::Ask {
+                set.enter(
+                    Phase::Waiting,
+                    format_args!("only the partner knows whether it has taken over"),
+                );
+                return Ok(());
+            }
+            let next = set.generation().next().ok_or(EOVERFLOW)?;
+            begin_in(set, journal, next, alone, Phase::Assembling)?;
+            first_mark(set, journal)?;
+            set.enter(Phase::Replaying, format_args!("this node owns the set"));
+            Ok(())
+        }
     }
-    let next = set.generation().next().ok_or(EOVERFLOW)?;
-    begin_in(set, journal, next, alone, Phase::Assembling)?;
-    first_mark(set, journal)?;
-    set.enter(Phase::Replaying, format_args!("this node owns the set"));
-    Ok(())
+}
+
+/// Decides how this node starts: reservations, then the ownership record, then [`ownership::start`].
+#[inline(never)]
+fn consider(set: &Set, mine: Option<&Super>, say: Say<'_>) -> Result<Start> {
+    let key = set.node_key();
+    units::register(set, key, say).map_err(|e| e.errno())?;
+    let hold = match key {
+        // What nobody holds is this node's; what the partner holds is asked about first.
+        Some(me) if mine.is_some_and(|m| m.role == Role::Owner) => {
+            match units::seize(set, me, Claim::Free, say) {
+                Ok(_) | Err(Failed::PartnerHolds(_)) => units::hold(set, me),
+                Err(Failed::ForeignHolds(k)) => Hold::Foreign(k),
+                Err(e) => return Err(e.errno()),
+            }
+        }
+        Some(me) => units::hold(set, me),
+        None => Hold::Unused,
+    };
+    let found = set.read_record();
+    let how = ownership::start(mine, set.partner.is_some(), &found, hold).map_err(|e| {
+        say(format_args!("{e}"));
+        EIO
+    })?;
+    if let (Start::StandBy, Hold::Mine, Some(me)) = (how, hold, key) {
+        // It was about to take over when it went down, and the old owner is still the owner.
+        units::release(set, me);
+    }
+    Ok(how)
 }
 
 /// Begins a reign of a node whose partner has agreed.
 ///
 /// # Errors
 ///
-/// `ESTALE` when the node has stepped down meanwhile; `EIO` when the log cannot be written.
+/// `ESTALE` when the node has stepped down meanwhile; `EIO` when log or ownership record cannot be
+/// written; those of reservations.
 pub(crate) fn begin_reign(set: &Set, journal: &Journal, reign: Generation, alone: bool) -> Result {
     if journal.reign_has_begun() {
         return Ok(());
     }
     let _control = set.control.lock();
+    if let Some(me) = set.node_key() {
+        let name = set.name;
+        let mut say = |what: core::fmt::Arguments<'_>| {
+            ratelimited!(pr_err, "set {}: {what}\n", name.as_str());
+        };
+        units::seize(set, me, Claim::Agreed(reign), &mut say).map_err(|e| e.errno())?;
+    }
+    set.read_record();
     begin_in(set, journal, reign, alone, Phase::Waiting)
 }
 
+/// The record, then the superblock: whoever reads the record is told no less than this node knows.
 fn begin_in(set: &Set, journal: &Journal, reign: Generation, alone: bool, phase: Phase) -> Result {
-    let mut durable = set.durable.lock();
-    let mine = durable.ok_or(EINVAL)?;
+    let mine = (*set.durable.lock()).ok_or(EINVAL)?;
     if mine.role != Role::Owner || set.phase() != phase {
         return Err(ESTALE);
     }
-    let new = Super {
-        counter: mine.counter.saturating_add(1),
-        generation: reign,
-        alone,
-        ..mine
-    };
-    set.write_super(&mut durable, new)?;
+    let found = set.known_record();
+    let new = ownership::begin(&mine, &found, reign, alone, &journal.reach()).map_err(|newer| {
+        pr_warn!(
+            "set {}: the ownership record says that the partner has begun generation {} meanwhile\n",
+            set.name.as_str(),
+            newer.0
+        );
+        ESTALE
+    })?;
+    make_durable(set, &new)?;
     journal.begin(reign);
+    apply_limit(journal, &new);
     Ok(())
 }
+
+/// Makes the record durable, then the superblock. Under `control`, so that nobody else changes either.
+///
+/// # Errors
+///
+/// The device's, the log's. The superblock is as it was if the record can't be written.
+pub(crate) fn make_durable(set: &Set, new: &Durable) -> Result {
+    write_record(set, new.record.as_ref())?;
+    let mut durable = set.durable.lock();
+    set.write_super(&mut durable, new.mine)
+}
+
+/// Makes the record durable, if there is one.
+///
+/// # Errors
+///
+/// The device's.
+pub(crate) fn write_record(set: &Set, record: Option<&Ownership>) -> Result {
+    let (Some(place), Some(record)) = (&set.record, record) else {
+        return Ok(());
+    };
+    place.write(record).inspect_err(|e| {
+        pr_err!(
+            "set {}: metadata '{}': the ownership record cannot be written: {e:?}\n",
+            set.name.as_str(),
+            place.path()
+        );
+    })
+}
+
+/// How far sequences may go: without the partner no farther than the record says.
+pub(crate) fn apply_limit(journal: &Journal, new: &Durable) {
+    let stale = new.record.and_then(|r| r.stale).filter(|_| new.mine.alone);
+    journal.set_limit(stale.map_or(Seq::MAX, |s| Seq(s.limit.0.saturating_sub(LIMIT_SLACK))));
+}
+
+/// Sequences that may be given although the limit is reached: appenders look before they take one,
+/// and cancel records do not look.
+pub(crate) const LIMIT_SLACK: u64 = 1024;
 
 /// What an older reign left behind the end of the log is outdated from here on.
 ///
@@ -188,6 +300,7 @@ pub(crate) fn stand_by(set: &Set, refusal: &Refusal) {
         return;
     }
     if set.phase() != Phase::Waiting {
+        drop(durable);
         return set.enter(
             Phase::Fenced,
             format_args!(
@@ -196,19 +309,14 @@ pub(crate) fn stand_by(set: &Set, refusal: &Refusal) {
             ),
         );
     }
-    let new = Super {
-        counter: mine.counter.saturating_add(1),
-        role: Role::Standby,
-        copy: Copy_::Incomplete,
-        alone: false,
-        ..mine
-    };
-    if let Err(e) = set.write_super(&mut durable, new) {
+    if let Err(e) = set.write_super(&mut durable, ownership::stood_down(&mine)) {
+        drop(durable);
         return set.enter(
             Phase::Failed,
             format_args!("the log cannot be written: {e:?}"),
         );
     }
+    drop(durable);
     set.forget_journal();
     set.enter(
         Phase::Standby,
@@ -220,177 +328,24 @@ pub(crate) fn stand_by(set: &Set, refusal: &Refusal) {
     );
 }
 
-/// The standby becomes the owner. May sleep; takes as long as reading the log does.
-///
-/// # Errors
-///
-/// `EBUSY` when the set is not a standby, `EPERM` when [`partner::takeover`] refuses, `EUCLEAN` when the
-/// mirror is damaged; `say` was told.
-pub(crate) fn takeover(set: &Arc<Set>, asked: Asked, say: Say<'_>) -> Result {
-    let began = time::now_ns();
-    let _control = set.control.lock();
-    if set.phase() != Phase::Standby {
-        say(format_args!(
-            "takeover: the set is {}, not a standby",
-            set.phase().as_str()
-        ));
-        return Err(EBUSY);
-    }
-    let (interval, misses) = set.settings.heartbeat();
-    let silent = time::now_ns().saturating_sub(set.link.heard());
-    let alive = set.link.is_up() && silent < interval.saturating_mul(u64::from(misses));
-    let mine = *set.durable.lock();
-    let new =
-        partner::takeover(mine.as_ref(), set.settings.fencing(), alive, asked).map_err(|e| {
-            say(format_args!("takeover refused: {e}"));
-            EPERM
-        })?;
-    // The mirror connection is revoked before the mirror is read (rule 7): the phase makes the
-    // session refuse frames, the shutdown wakes it, and it is waited for.
-    set.enter(Phase::TakingOver, format_args!("{}", asked_words(asked)));
-    set.link.drop_conn();
-    while set.link.is_up() {
-        time::msleep(1);
-    }
-    match take(set, new, say) {
-        Ok(records) => {
-            set.counters.takeover(began, records);
-            set.enter(
-                Phase::Replaying,
-                format_args!(
-                    "taken over in generation {}, {records} records to replay",
-                    new.generation
-                ),
-            );
-            Ok(())
-        }
-        Err(e) => {
-            set.enter(Phase::Standby, format_args!("the takeover failed: {e:?}"));
-            Err(e)
-        }
-    }
-}
-
-fn asked_words(asked: Asked) -> &'static str {
-    match asked {
-        Asked::Timeout => "the owner has not been heard for too long",
-        Asked::Message => "an administrator asked for it",
-        Asked::Force => "an administrator forced it",
-    }
-}
-
-#[inline(never)]
-fn take(set: &Arc<Set>, new: Super, say: Say<'_>) -> Result<u64> {
-    let mut durable = set.durable.lock();
-    let mine = durable.ok_or(EINVAL)?;
-    let journal = load(set, &mine, say)?;
-    // The new reign is durable before anything is replayed: an owner that comes back meets it.
-    set.write_super(&mut durable, new)?;
-    journal.begin(new.generation);
-    first_mark(set, &journal)?;
-    journal.start_mirror(Mirror::Alone);
-    let records = journal.recovered_records;
-    set.install(journal)?;
-    if new.unfenced {
-        pr_warn!(
-            "set {}: UNFENCED takeover: the old owner must be off, or both will write\n",
-            set.name.as_str()
-        );
-    }
-    Ok(records)
-}
-
-/// The administrator says that the partner is off and will not take over by itself.
-///
-/// # Errors
-///
-/// `EBUSY` when the partner is not lost; `EIO`; `say` was told.
-pub(crate) fn detach(set: &Arc<Set>, say: Say<'_>) -> Result {
-    let _control = set.control.lock();
-    let Some(journal) = set
-        .journal()
-        .filter(|_| matches!(set.phase(), Phase::Waiting | Phase::Serving))
-    else {
-        say(format_args!(
-            "detach: this node does not own the set, it is {}",
-            set.phase().as_str()
-        ));
-        return Err(EBUSY);
-    };
-    let mut durable = set.durable.lock();
-    let mine = durable.ok_or(EINVAL)?;
-    let next = mine.generation.next().ok_or(EOVERFLOW)?;
-    let new = Super {
-        counter: mine.counter.saturating_add(1),
-        generation: next,
-        alone: true,
-        unfenced: true,
-        ..mine
-    };
-    journal
-        .detach(|| set.write_super(&mut durable, new))
-        .inspect_err(|_| {
-            say(format_args!(
-                "detach: the partner's copy is {}, not lost",
-                journal.mirror().as_str()
-            ));
-        })?;
-    pr_warn!(
-        "set {}: detached from its partner by force, generation {}: the partner's copy is out of date\n",
-        set.name.as_str(),
-        next.0
-    );
-    if set.phase() == Phase::Waiting {
-        journal.begin(next);
-        first_mark(set, journal)?;
-        set.enter(
-            Phase::Replaying,
-            format_args!("an administrator said that the partner is off"),
-        );
-    } else {
-        journal.set_reign(next);
-        journal.settle_appends();
-        let mut heads = [0u64; core_crate::limits::MAX_LANES];
-        for (h, l) in heads.iter_mut().zip(journal.lanes.iter()) {
-            *h = l.lane.head();
-        }
-        mirror::draw_on(set, journal, &heads);
-        set.ship.signal();
-    }
-    Ok(())
-}
-
-/// A standby looks whether its owner was heard in time. Worker context.
-pub(crate) fn watch_owner(set: &Arc<Set>) {
-    let heard = set.link.heard();
-    if heard == 0 || !set.settings.auto_takeover.load(Ordering::Relaxed) {
-        return;
-    }
-    let (interval, misses) = set.settings.heartbeat();
-    let beat = partner::Heartbeat::new(interval, misses, heard);
-    if !beat.lost(time::now_ns()) {
-        return;
-    }
-    // Not again before the owner was heard again, whatever comes of it.
-    set.link.forget_heard();
-    let name = set.name;
-    let mut say = |what: core::fmt::Arguments<'_>| pr_err!("set {}: {what}\n", name.as_str());
-    let _ = takeover(set, Asked::Timeout, &mut say);
-}
-
 /// Local writes of a replay that are under way.
 #[pin_data]
 struct Flight {
     count: AtomicU32,
     failed: AtomicBool,
+    /// A unit refused: this node was preempted.
+    preempted: AtomicBool,
     #[pin]
     landed: Event,
 }
 
 impl IoDone for Flight {
     fn done(&self, _token: u64, result: Result) {
-        if result.is_err() {
+        if let Err(e) = result {
             self.failed.store(true, Ordering::Relaxed);
+            if is_reservation_conflict(e) {
+                self.preempted.store(true, Ordering::Relaxed);
+            }
         }
         self.count.fetch_sub(1, Ordering::Release);
         self.landed.signal();
@@ -402,6 +357,9 @@ impl Flight {
     fn wait(&self) -> Result {
         while self.count.load(Ordering::Acquire) > 0 {
             self.landed.wait_unstoppable();
+        }
+        if self.preempted.load(Ordering::Relaxed) {
+            return Err(EBADE);
         }
         if self.failed.load(Ordering::Relaxed) {
             return Err(EIO);
@@ -431,6 +389,10 @@ pub(crate) fn replay_and_serve(set: &Arc<Set>) {
                 set.name.as_str()
             );
         }
+        Err(e) if is_reservation_conflict(e) => set.enter(
+            Phase::Fenced,
+            format_args!("a unit refuses writes: the partner has taken it over (preempted)"),
+        ),
         Err(e) => set.enter(
             Phase::Failed,
             format_args!("the log could not be replayed to the local unit: {e:?}; the log is kept"),
@@ -444,6 +406,7 @@ fn replay_local(set: &Arc<Set>, journal: &Journal) -> Result<u64> {
         pin_init!(Flight {
             count: AtomicU32::new(0),
             failed: AtomicBool::new(false),
+            preempted: AtomicBool::new(false),
             landed <- Event::new(c"rcopy replay", kernel::static_lock_class!()),
         }),
         GFP_KERNEL,
@@ -453,11 +416,11 @@ fn replay_local(set: &Arc<Set>, journal: &Journal) -> Result<u64> {
     let mut window = [Extent::default(); REPLAY_WINDOW];
     let mut in_window = 0usize;
     let mut n = 0u64;
-    while merge.next() <= journal.recovered {
+    while merge.next() <= journal.recovered() {
         let Some((seq, at)) = merge.peek(journal) else {
             break;
         };
-        if seq > journal.recovered {
+        if seq > journal.recovered() {
             break;
         }
         if set.phase() != Phase::Replaying {
@@ -487,11 +450,11 @@ fn replay_local(set: &Arc<Set>, journal: &Journal) -> Result<u64> {
     flight.wait()?;
     flush_locals(set)?;
     let mut merge = from_tails(journal, &mark);
-    while merge.next() <= journal.recovered {
+    while merge.next() <= journal.recovered() {
         let Some((seq, at)) = merge.peek(journal) else {
             break;
         };
-        if seq > journal.recovered {
+        if seq > journal.recovered() {
             break;
         }
         if let Some(slot) = journal.slot(at) {
@@ -547,7 +510,7 @@ pub(crate) fn from_tails(journal: &Journal, mark: &core_crate::format::Mark) -> 
     for (c, t) in cursor.iter_mut().zip(&mark.tails) {
         *c = t.lane_seq;
     }
-    Merge::new(mark.retired.next(), journal.recovered, cursor)
+    Merge::new(mark.retired.next(), journal.recovered(), cursor)
 }
 
 /// Makes what was written locally durable.

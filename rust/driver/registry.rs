@@ -45,6 +45,13 @@ pub(crate) fn join(
                 ));
                 return Err(EBUSY);
             }
+            if e.set.record_overlaps(&set) {
+                say(format_args!(
+                    "the ownership record overlaps that of set '{}'; choose another metadata_offset",
+                    e.set.name.as_str()
+                ));
+                return Err(EBUSY);
+            }
         }
         entries.push(Entry { set: set.clone(), users: 1 }, GFP_KERNEL)?;
         Ok(set)

@@ -11,7 +11,8 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use core_crate::{
-    format::{Copy_, Role},
+    format::{Copy_, Role, Super},
+    ownership::{Found, PartnerLost},
     units::Seq,
 };
 use kapi_crate::time;
@@ -110,8 +111,7 @@ pub(crate) fn status(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
             (Role::Owner, _) => set.mirror().map_or("unknown", |m| m.as_str()),
         };
         write!(out, " mirror {copy}")?;
-        let fenced = if d.unfenced { "unfenced" } else { "ok" };
-        write!(out, " fencing {fenced}")?;
+        ownership(set, &d, out)?;
     }
     write!(
         out,
@@ -119,6 +119,7 @@ pub(crate) fn status(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
         mode_word(set.settings.sync.load(Ordering::Relaxed))
     )?;
     progress(set, out)?;
+    missing(volume, out)?;
     let c = &set.counters;
     let n = |a: &AtomicU64| a.load(Ordering::Relaxed);
     write!(
@@ -142,6 +143,59 @@ pub(crate) fn status(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
     Ok(())
 }
 
+/// What keeps two nodes from serving at once, and what the ownership record says.
+fn ownership(set: &Set, mine: &Super, out: &mut dyn fmt::Write) -> fmt::Result {
+    let fencing = if mine.unfenced {
+        "unfenced"
+    } else {
+        set.fencing().as_str()
+    };
+    let lost = match set.settings.partner_lost() {
+        PartnerLost::Wait => "wait",
+        PartnerLost::Continue => "continue",
+    };
+    write!(out, " fencing {fencing} partner_lost {lost}")?;
+    match set.known_record() {
+        Found::Unused => Ok(()),
+        Found::Blank => write!(out, " record blank"),
+        Found::Unreadable => write!(out, " record unreadable"),
+        Found::Record(r) => {
+            let whose = if r.node == mine.node {
+                "mine"
+            } else {
+                "partner"
+            };
+            write!(out, " record {whose} record_generation {}", r.generation)?;
+            match r.stale {
+                None => write!(out, " record_mirror up-to-date"),
+                Some(s) => write!(
+                    out,
+                    " record_mirror out-of-date out_of_date_since {} out_of_date_generation {}",
+                    s.since, s.generation
+                ),
+            }
+        }
+    }
+}
+
+/// What a forced takeover left out at the remote, of this volume.
+fn missing(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
+    let set = &*volume.set;
+    let Some(missing) = set.durable.lock().and_then(|d| d.missing) else {
+        return Ok(());
+    };
+    let first = match volume.missing_first() {
+        0 => missing.first,
+        n => Seq(n),
+    };
+    write!(out, " missing_first {first} missing_last ")?;
+    if missing.last == Seq::MAX {
+        out.write_str("unknown")
+    } else {
+        write!(out, "{}", missing.last)
+    }
+}
+
 /// Where each sequence stands, and how full the log is; of an owner only.
 fn progress(set: &Set, out: &mut dyn fmt::Write) -> fmt::Result {
     let Some(journal) = set.journal() else {
@@ -149,7 +203,9 @@ fn progress(set: &Set, out: &mut dyn fmt::Write) -> fmt::Result {
     };
     let (mark, last) = (journal.marks.lock().mark, journal.order.last());
     let remote = Seq(journal.durable_remote.load(Ordering::Relaxed));
-    let word = if set.counters.remote_lost.load(Ordering::Relaxed) {
+    let word = if set.out_of_step.load(Ordering::Relaxed) {
+        "out-of-step"
+    } else if set.counters.remote_lost.load(Ordering::Relaxed) {
         "lost"
     } else if remote >= last {
         "in-step"

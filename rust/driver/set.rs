@@ -5,15 +5,18 @@
 use crate::{
     journal::{Journal, Region},
     mirror::Link,
+    record::RecordPlace,
     report::Counters,
+    units,
     worker::{Io, Queues},
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core_crate::{
-    format::{Copy_, Key, Mark, Role, SetName, Super},
+    format::{Copy_, Key, Mark, NodeKey, Role, SetName, Super},
     layout::{mark_offset, superblock_offset, Geometry},
     limits,
-    partner::{Fencing, Mirror},
+    ownership::{Fencing, Found, Kind, PartnerLost},
+    partner::{Here, Mirror},
     recover,
     table::{Mode, Table, TableRole},
     units::Generation,
@@ -58,6 +61,8 @@ pub(crate) enum Phase {
     Replaying,
     /// I/O is served.
     Serving,
+    /// The partner is about to own the set. I/O waits; there is none, all volumes are suspended.
+    HandingOver,
     /// The partner owns the set in a newer reign, or somebody else stopped this node. I/O fails.
     Fenced,
     /// The log or the local unit cannot be used. I/O fails.
@@ -75,10 +80,19 @@ impl Phase {
             3 => Phase::TakingOver,
             4 => Phase::Replaying,
             5 => Phase::Serving,
-            6 => Phase::Fenced,
-            7 => Phase::Failed,
+            6 => Phase::HandingOver,
+            7 => Phase::Fenced,
+            8 => Phase::Failed,
             _ => Phase::Stopping,
         }
+    }
+
+    /// Whether this node is the owner, as far as it knows, and keeps its partner's mirror up to date.
+    pub(crate) fn owns(self) -> bool {
+        matches!(
+            self,
+            Phase::Waiting | Phase::Replaying | Phase::Serving | Phase::HandingOver
+        )
     }
 
     /// In words, for status.
@@ -90,6 +104,7 @@ impl Phase {
             Phase::TakingOver => "taking-over",
             Phase::Replaying => "replaying",
             Phase::Serving => "serving",
+            Phase::HandingOver => "handing-over",
             Phase::Fenced => "fenced",
             Phase::Failed => "failed",
             Phase::Stopping => "stopping",
@@ -105,6 +120,9 @@ pub(crate) struct Member {
     pub(crate) remote_path: CString,
     /// Sectors of the volume.
     pub(crate) sectors: u64,
+    /// The first sequence of this volume that the remote may miss since a forced takeover, as far as
+    /// this node found out; 0: see the set's.
+    pub(crate) missing_first: AtomicU64,
 }
 
 /// What can be changed by loading another table.
@@ -113,8 +131,10 @@ pub(crate) struct Settings {
     pub(crate) sync: AtomicBool,
     /// Whether the standby takes over by itself.
     pub(crate) auto_takeover: AtomicBool,
-    /// Whether somebody else fences.
+    /// Whether somebody else fences. With reservations it means nothing.
     pub(crate) fenced_externally: AtomicBool,
+    /// Whether an owner goes on without its partner.
+    pub(crate) goes_on: AtomicBool,
     /// Milliseconds between pings.
     pub(crate) ping_ms: AtomicU32,
     /// Pings that may be missed.
@@ -127,6 +147,7 @@ impl Settings {
             sync: AtomicBool::new(t.mode == Mode::Sync),
             auto_takeover: AtomicBool::new(t.auto_takeover),
             fenced_externally: AtomicBool::new(t.fencing == Fencing::External),
+            goes_on: AtomicBool::new(t.partner_lost == PartnerLost::Continue),
             ping_ms: AtomicU32::new(t.ping_ms),
             ping_misses: AtomicU32::new(t.ping_misses),
         }
@@ -142,6 +163,8 @@ impl Settings {
             t.fenced_externally.load(Ordering::Relaxed),
             Ordering::Relaxed,
         );
+        self.goes_on
+            .store(t.goes_on.load(Ordering::Relaxed), Ordering::Relaxed);
         self.ping_ms
             .store(t.ping_ms.load(Ordering::Relaxed), Ordering::Relaxed);
         self.ping_misses
@@ -153,12 +176,12 @@ impl Settings {
         Settings::from_table(t)
     }
 
-    /// How the old owner is kept from writing.
-    pub(crate) fn fencing(&self) -> Fencing {
-        if self.fenced_externally.load(Ordering::Relaxed) {
-            Fencing::External
+    /// What an owner does without its partner.
+    pub(crate) fn partner_lost(&self) -> PartnerLost {
+        if self.goes_on.load(Ordering::Relaxed) {
+            PartnerLost::Continue
         } else {
-            Fencing::None
+            PartnerLost::Wait
         }
     }
 
@@ -168,6 +191,12 @@ impl Settings {
             u64::from(self.ping_ms.load(Ordering::Relaxed)) * 1_000_000,
             self.ping_misses.load(Ordering::Relaxed),
         )
+    }
+
+    /// After how many nanoseconds of silence the partner counts as lost.
+    pub(crate) fn patience(&self) -> u64 {
+        let (interval, misses) = self.heartbeat();
+        interval.saturating_mul(u64::from(misses))
     }
 }
 
@@ -188,15 +217,40 @@ pub(crate) struct Set {
     pub(crate) members_wanted: u16,
     pub(crate) members: KVec<SetOnce<Member>>,
     pub(crate) settings: Settings,
+    /// The kind of reservations that fence, if they do.
+    pub(crate) reservation: Option<Kind>,
+    /// Whether the remote is reserved as well, where there are reservations.
+    pub(crate) remote_fenced: bool,
+    /// Where the ownership record is, if there is one.
+    pub(crate) record: Option<RecordPlace>,
+    /// A number by which this node will go if its log is blank.
+    pub(crate) new_node: u32,
     pub(crate) partner: Option<SockAddr>,
     pub(crate) listen: Option<SockAddr>,
     phase: AtomicU32,
     /// When the phase began, seconds of the wall clock.
     since: AtomicU64,
-    /// Made when this node's log is taken into use. The second place is for an owner that came back,
-    /// had to stand by, and takes over later.
+    /// Two, because while one is in use for the last time (by a thread that has not noticed yet that
+    /// this node stands by), the other one is filled for the next reign.
     journals: [SetOnce<KBox<Journal>>; 2],
+    /// [`NO_JOURNAL`], or which one is in use.
     journal_in_use: AtomicUsize,
+    /// Which was used last.
+    journal_last: AtomicUsize,
+    /// The remote is out of step: nothing is shipped. Follows the superblock.
+    pub(crate) out_of_step: AtomicBool,
+    /// The shipper has something at the remote, or may.
+    pub(crate) shipping: AtomicBool,
+    /// A unit has told this node that it was preempted; the worker has yet to say so.
+    preempted: AtomicBool,
+    /// Which volumes are suspended, a bit for each.
+    suspended: AtomicU64,
+    /// See [`crate::handover`].
+    pub(crate) handover: AtomicU32,
+    /// The owner has handed over to this node.
+    pub(crate) handed: AtomicBool,
+    /// This node was taking over when it went down.
+    pub(crate) resume: AtomicBool,
     /// Writes of the shipper and of replays.
     pub(crate) io: IoPool,
     pub(crate) ranges: RangeLock<Io>,
@@ -229,7 +283,12 @@ pub(crate) struct Set {
     /// Wakes the sender.
     #[pin]
     pub(crate) send: Event,
+    /// Wakes the keeper.
+    #[pin]
+    pub(crate) keep: Event,
 }
+
+const NO_JOURNAL: usize = usize::MAX;
 
 /// What start, takeover and step-down share.
 pub(crate) struct Control {
@@ -275,6 +334,11 @@ impl Set {
             ));
             return Err(EINVAL);
         }
+        let record = match t.metadata {
+            Some(path) => Some(open_record(path, t, say)?),
+            None => None,
+        };
+        let new_node = (random::random_u64() as u32).max(1);
         let mut durable = recover::read_super(&Region(&log), crc32c).map_err(|d| {
             say(format_args!("log '{}': refused: {d}", t.log));
             EUCLEAN
@@ -299,7 +363,7 @@ impl Set {
                 return Err(EINVAL);
             }
         } else if t.role == TableRole::Initiator {
-            durable = Some(format(t, &log, say)?);
+            durable = Some(format(t, &log, new_node, say)?);
         }
         let mut members = KVec::with_capacity(usize::from(t.members), GFP_KERNEL)?;
         for _ in 0..t.members {
@@ -323,12 +387,24 @@ impl Set {
                 members_wanted: t.members,
                 members,
                 settings: Settings::new(t),
+                reservation: t.fencing.kind(),
+                remote_fenced: t.remote_fenced,
+                record,
+                new_node,
                 partner,
                 listen,
                 phase: AtomicU32::new(Phase::Assembling as u32),
                 since: AtomicU64::new(time::wall_clock_secs()),
                 journals: [SetOnce::new(), SetOnce::new()],
-                journal_in_use: AtomicUsize::new(0),
+                journal_in_use: AtomicUsize::new(NO_JOURNAL),
+                journal_last: AtomicUsize::new(1),
+                out_of_step: AtomicBool::new(durable.is_some_and(|d| d.missing.is_some())),
+                shipping: AtomicBool::new(false),
+                preempted: AtomicBool::new(false),
+                suspended: AtomicU64::new(0),
+                handover: AtomicU32::new(0),
+                handed: AtomicBool::new(false),
+                resume: AtomicBool::new(false),
                 io,
                 ranges,
                 queues <- Queues::new(),
@@ -343,6 +419,7 @@ impl Set {
                 ship <- Event::new(c"rcopy ship", kernel::static_lock_class!()),
                 work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
                 send <- Event::new(c"rcopy send", kernel::static_lock_class!()),
+                keep <- Event::new(c"rcopy keep", kernel::static_lock_class!()),
             }? Error),
             GFP_KERNEL,
         )
@@ -358,6 +435,19 @@ impl Set {
         self.log_dev == other.log_dev
             && self.log_offset < other.log_offset.saturating_add(other.log.len() as u64)
             && other.log_offset < self.log_offset.saturating_add(self.log.len() as u64)
+    }
+
+    /// Whether both keep their ownership record in the same bytes.
+    pub(crate) fn record_overlaps(&self, other: &Set) -> bool {
+        match (&self.record, &other.record) {
+            (Some(a), Some(b)) => {
+                a.device.dev_t() == b.device.dev_t()
+                    && a.offset.abs_diff(b.offset) < core_crate::ownership::RECORD_AREA
+                    // Two partners in one kernel share it rightly.
+                    && self.name != other.name
+            }
+            _ => false,
+        }
     }
 
     /// Whether a further table line may join the set as it is.
@@ -389,6 +479,14 @@ impl Set {
             "partner"
         } else if !same_addr(&self.listen, t.listen) {
             "listen"
+        } else if t.fencing.kind() != self.reservation {
+            "fencing"
+        } else if t.remote_fenced != self.remote_fenced {
+            "remote_fencing"
+        } else if t.metadata != self.record.as_ref().map(RecordPlace::path) {
+            "metadata"
+        } else if t.metadata_offset != self.record.as_ref().map_or(0, |r| r.offset) {
+            "metadata_offset"
         } else {
             return Ok(());
         };
@@ -429,18 +527,113 @@ impl Set {
                 Err(now) => from = now,
             }
         }
+        self.announce(Phase::from_code(from), to, why);
+    }
+
+    fn announce(&self, from: Phase, to: Phase, why: core::fmt::Arguments<'_>) {
         self.since.store(time::wall_clock_secs(), Ordering::Relaxed);
         pr_info!(
             "set {}: {} -> {}: {}\n",
             self.name.as_str(),
-            Phase::from_code(from).as_str(),
+            from.as_str(),
             to.as_str(),
             why
         );
         self.work.signal();
         self.ship.signal();
         self.send.signal();
+        self.keep.signal();
         self.event();
+    }
+
+    /// A unit has refused a write because this node was preempted: nothing is acknowledged from here
+    /// on. Any context; the worker says so.
+    pub(crate) fn preempted(&self) {
+        let serving = Phase::Serving as u32;
+        let fenced = Phase::Fenced as u32;
+        if self
+            .phase
+            .compare_exchange(serving, fenced, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
+            self.preempted.store(true, Ordering::Release);
+        }
+        self.work.signal();
+    }
+
+    /// Says what [`Set::preempted`] could not. Process context.
+    pub(crate) fn announce_preemption(&self) {
+        if self.preempted.swap(false, Ordering::AcqRel) {
+            self.announce(
+                Phase::Serving,
+                Phase::Fenced,
+                format_args!("a unit refuses writes: the partner has taken it over (preempted)"),
+            );
+        }
+    }
+
+    /// How the old owner is kept from writing.
+    pub(crate) fn fencing(&self) -> Fencing {
+        match self.reservation {
+            Some(kind) => Fencing::Reservation(kind),
+            None if self.settings.fenced_externally.load(Ordering::Relaxed) => Fencing::External,
+            None => Fencing::None,
+        }
+    }
+
+    /// Lanes and records as the table line has them, for a new log.
+    pub(crate) fn shape_wanted(&self) -> (u16, u32) {
+        (self.lanes, self.records)
+    }
+
+    /// What this node goes by at the units; `None` while its log is blank.
+    pub(crate) fn node_key(&self) -> Option<NodeKey> {
+        let mine = (*self.durable.lock())?;
+        Some(NodeKey::new(
+            Set::key(&mine.uuid),
+            mine.node,
+            mine.generation,
+        ))
+    }
+
+    /// What [`core_crate::partner::answer`] has to know.
+    pub(crate) fn here(&self) -> Here {
+        Here {
+            region: self.log.len() as u64,
+            members: self.members_wanted,
+            record: self.record.is_some(),
+            node: self.new_node,
+        }
+    }
+
+    /// Reads the ownership record. Sleeps as long as its device takes.
+    pub(crate) fn read_record(&self) -> Found {
+        self.record
+            .as_ref()
+            .map_or(Found::Unused, |r| r.read(self.name.as_str()))
+    }
+
+    /// The ownership record as it was read or written last.
+    pub(crate) fn known_record(&self) -> Found {
+        self.record
+            .as_ref()
+            .map_or(Found::Unused, RecordPlace::known)
+    }
+
+    /// A volume's suspend has ended or begun. [`Set::all_suspended`] tells whether all are.
+    pub(crate) fn suspend(&self, member: u16, suspended: bool) {
+        let bit = 1u64.checked_shl(u32::from(member)).unwrap_or(0);
+        if suspended {
+            self.suspended.fetch_or(bit, Ordering::SeqCst);
+        } else {
+            self.suspended.fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether all volumes are suspended, so that no I/O of a host is under way.
+    pub(crate) fn all_suspended(&self) -> bool {
+        let all = u64::MAX >> (64 - u32::from(self.members_wanted.clamp(1, 64)));
+        self.suspended.load(Ordering::SeqCst) & all == all
     }
 
     /// Something happened that an administrator may wait for: ends `dmsetup wait` on the set's volumes.
@@ -481,6 +674,8 @@ impl Set {
     /// `EIO` when the log cannot be written; the old superblock is still valid then.
     pub(crate) fn write_super(&self, durable: &mut Option<Super>, new: Super) -> Result {
         let mut new = new;
+        self.out_of_step
+            .store(new.missing.is_some(), Ordering::Release);
         for _ in 0..2 {
             let slot = usize::from(new.counter % 2 == 1);
             self.log
@@ -546,26 +741,38 @@ impl Set {
         place.as_ref().map(|j| &**j)
     }
 
-    /// Takes a log into use; once in a place.
+    /// The journal for the next reign, with nothing in it: not in use before [`Set::install`].
     ///
     /// # Errors
     ///
-    /// `EBUSY` when there is one in use already.
-    pub(crate) fn install(&self, journal: KBox<Journal>) -> Result {
-        let place = self
-            .journals
-            .get(self.journal_in_use.load(Ordering::Acquire))
-            .ok_or(EBUSY)?;
-        if place.populate(journal) {
-            Ok(())
-        } else {
-            Err(EBUSY)
+    /// `ENOMEM`; `EBUSY` when the log's shape is another than it was in a reign of this node before.
+    pub(crate) fn next_journal(&self, mine: &Super) -> Result<&Journal> {
+        let key = Set::key(&mine.uuid);
+        let place = self.journals.get(self.next_place()).ok_or(EINVAL)?;
+        if place.as_ref().is_none() {
+            place.populate(Journal::new(key, mine.geometry)?);
         }
+        place
+            .as_ref()
+            .map(|j| &**j)
+            .filter(|j| j.fits(key, mine.geometry))
+            .ok_or(EBUSY)
     }
 
-    /// The log of this node is outdated.
+    fn next_place(&self) -> usize {
+        1 - self.journal_last.load(Ordering::Acquire).min(1)
+    }
+
+    /// Takes what [`Set::next_journal`] gave into use. Under `control`.
+    pub(crate) fn install(&self) {
+        let place = self.next_place();
+        self.journal_last.store(place, Ordering::Release);
+        self.journal_in_use.store(place, Ordering::Release);
+    }
+
+    /// The log of this node is outdated, or handed over.
     pub(crate) fn forget_journal(&self) {
-        self.journal_in_use.fetch_add(1, Ordering::AcqRel);
+        self.journal_in_use.store(NO_JOURNAL, Ordering::Release);
     }
 
     /// Keeps a thread to be joined by [`Set::stop`].
@@ -582,7 +789,9 @@ impl Set {
     /// 3. Connections are shut down, which wakes whoever waits for the network.
     /// 4. Threads are joined in the order in which they were started; each ends by itself. The
     ///    shipper waits for what it has at the remote device, because that I/O reads the log.
-    /// 5. Whoever drops the last reference closes the devices.
+    /// 5. The units are given up: whoever wants them need not take them away. The threads have ended,
+    ///    so nothing is written behind it.
+    /// 6. Whoever drops the last reference closes the devices.
     pub(crate) fn stop(&self) {
         self.enter(Phase::Stopping, format_args!("its last volume was removed"));
         let until = time::now_ns().saturating_add(BYE_NS);
@@ -595,16 +804,51 @@ impl Set {
             t.stop();
         }
         self.queues.fail_all();
+        if let Some(me) = self.node_key() {
+            units::release(self, me);
+        }
     }
 }
 
 /// How long a partner may take to hear BYE.
 const BYE_NS: u64 = 500_000_000;
 
+/// The shape of a log in this region; 0 lanes: one for each CPU.
+pub(crate) fn plan(
+    lanes: u16,
+    records: u32,
+    log: &Pmem,
+) -> core::result::Result<Geometry, core_crate::layout::GeometryError> {
+    let lanes = if lanes != 0 {
+        lanes
+    } else {
+        // One for each CPU, but none of less than 4 MiB.
+        let by_cpu = cpu::online_cpus().min(limits::MAX_LANES as u32) as u16;
+        let by_size = u16::try_from((log.len() as u64) >> 22).unwrap_or(u16::MAX);
+        by_cpu.min(by_size).max(1)
+    };
+    Geometry::plan(log.len() as u64, lanes, records)
+}
+
+/// Opens the device of the ownership record, for this module alone unless it is the volume's own local
+/// device, which device-mapper has claimed.
+fn open_record(
+    path: &str,
+    t: &Table<'_>,
+    say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+) -> Result<RecordPlace> {
+    let holder = (path != t.local).then_some(&HOLDER);
+    let device = BlockDevice::open(path, holder, true).inspect_err(|e| {
+        say(format_args!("metadata '{path}': cannot be opened: {e:?}"));
+    })?;
+    RecordPlace::new(device, path, t.metadata_offset, say)
+}
+
 /// Writes a new, empty log: first the mark, then the superblock that makes it valid.
 fn format(
     t: &Table<'_>,
     log: &Pmem,
+    node: u32,
     say: &mut dyn FnMut(core::fmt::Arguments<'_>),
 ) -> Result<Super> {
     if !t.create {
@@ -615,15 +859,7 @@ fn format(
         ));
         return Err(ENODATA);
     }
-    let lanes = if t.lanes != 0 {
-        t.lanes
-    } else {
-        // One for each CPU, but none of less than 4 MiB.
-        let by_cpu = cpu::online_cpus().min(limits::MAX_LANES as u32) as u16;
-        let by_size = u16::try_from((log.len() as u64) >> 22).unwrap_or(u16::MAX);
-        by_cpu.min(by_size).max(1)
-    };
-    let geometry = Geometry::plan(log.len() as u64, lanes, t.records).map_err(|e| {
+    let geometry = plan(t.lanes, t.records, log).map_err(|e| {
         say(format_args!("log '{}': {e}", t.log));
         EINVAL
     })?;
@@ -637,6 +873,8 @@ fn format(
         alone: false,
         unfenced: false,
         geometry,
+        node,
+        missing: None,
     };
     let mark = Mark::first(Generation(0), geometry.lanes());
     log.zero(0, 4 * core_crate::layout::SLOT_BYTES as usize)?;

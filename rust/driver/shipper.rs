@@ -7,6 +7,7 @@ use crate::{
     journal::Journal,
     recovery::{flush_locals, from_tails},
     set::{Phase, Set},
+    units,
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
@@ -14,12 +15,14 @@ use core_crate::{
     lane::stage,
     limits::SHIP_WINDOW,
     merge::{Lanes, Merge},
+    ownership::Claim,
     retire::{AckTracker, Retirer},
     ship::{Entry, Ship, Shipper, Token},
     units::{Op, Seq},
 };
 use kapi_crate::{
-    blkdev::BlockDevice, iopool::IoDone, irqlock::IrqLock, ratelimited, thread::StopToken, time,
+    blkdev::BlockDevice, iopool::IoDone, irqlock::IrqLock, pr::is_reservation_conflict,
+    ratelimited, thread::StopToken, time,
 };
 use kernel::{new_spinlock_irq, prelude::*, sync::Arc};
 
@@ -61,11 +64,26 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
         set.ship.wait_timeout_ms(pause);
         pause = 1000;
         if set.phase() != Phase::Serving {
+            // Another reign has another journal; and who hands over has to know when nothing is left.
+            if let Some(mut w) = work.take() {
+                w.come_back();
+            }
+            set.shipping.store(false, Ordering::SeqCst);
+            continue;
+        }
+        // First this, then a look at the phase; who hands over does it the other way round, so that one
+        // of both sees the other.
+        set.shipping.store(true, Ordering::SeqCst);
+        if set.phase() != Phase::Serving {
+            set.ship.signal();
             continue;
         }
         if work.is_none() {
             match set.journal().map(|j| Work::new(set, j)) {
-                Some(Ok(w)) => work = Some(w),
+                Some(Ok(mut w)) => {
+                    w.open_all();
+                    work = Some(w);
+                }
                 Some(Err(e)) => pr_err!("set {}: cannot ship: {e:?}\n", set.name.as_str()),
                 None => {}
             }
@@ -79,14 +97,8 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
             }
         }
     }
-    if let Some(w) = work.as_mut() {
-        // What is at the remote device reads the log: it has to come back first.
-        while w.shipper.in_flight() > 0 {
-            w.collect();
-            if w.shipper.in_flight() > 0 {
-                time::msleep(1);
-            }
-        }
+    if let Some(mut w) = work.take() {
+        w.come_back();
     }
 }
 
@@ -193,6 +205,42 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// What is at the remote device reads the log: it has to come back before this ends.
+    fn come_back(&mut self) {
+        while self.shipper.in_flight() > 0 {
+            self.collect();
+            if self.shipper.in_flight() > 0 {
+                time::msleep(1);
+            }
+        }
+        // An owner that has failed is still the owner.
+        if self.set.phase() != Phase::Failed {
+            self.release();
+        }
+        self.close();
+    }
+
+    /// The old owner may write to the remote until this node has seized it: not only when there is
+    /// something to ship. A remote that is away is tried again then.
+    fn open_all(&mut self) {
+        for member in 0..self.set.members_wanted {
+            let _ = self.device(member);
+        }
+    }
+
+    /// Gives the remote up: this node leaves, or hands over.
+    #[inline(never)]
+    fn release(&self) {
+        let kind = self.set.reservation.filter(|_| self.set.remote_fenced);
+        let (Some(kind), Some(me)) = (kind, self.set.node_key()) else {
+            return;
+        };
+        for d in self.devices.iter().flatten() {
+            let mut name = [0u8; 32];
+            units::release_device(self.set, d, d.name(&mut name), me, kind);
+        }
+    }
+
     fn waits_for_remote(&self) -> bool {
         time::now_ns() < self.retry_at
     }
@@ -218,6 +266,14 @@ impl<'a> Work<'a> {
     }
 
     fn remote_failed(&mut self, e: Error) {
+        if is_reservation_conflict(e) {
+            return self.set.enter(
+                Phase::Fenced,
+                format_args!(
+                    "the remote refuses writes: the partner has taken it over (preempted)"
+                ),
+            );
+        }
         if !self.lost {
             self.lost = true;
             pr_warn!(
@@ -304,6 +360,7 @@ impl<'a> Work<'a> {
             );
             return Err(EINVAL);
         }
+        self.seize(&d, path)?;
         let d = Arc::new(d, GFP_KERNEL)?;
         if let Some(slot) = self.devices.get_mut(i) {
             *slot = Some(d.clone());
@@ -311,6 +368,28 @@ impl<'a> Work<'a> {
         // What an earlier device had in its cache may be gone.
         self.shipper.reconnect();
         Ok(d)
+    }
+
+    /// With reservations, nobody but the newest reign writes to the remote either.
+    #[inline(never)]
+    fn seize(&self, device: &BlockDevice, path: &str) -> Result {
+        let kind = self.set.reservation.filter(|_| self.set.remote_fenced);
+        let (Some(kind), Some(me)) = (kind, self.set.node_key()) else {
+            return Ok(());
+        };
+        let claim = Claim::Agreed(me.reign());
+        match units::seize_device(device, me, kind, claim) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                ratelimited!(
+                    pr_err,
+                    "set {}: remote {path}: {}\n",
+                    self.set.name.as_str(),
+                    format_args!("{e}; or say `remote_fencing none`")
+                );
+                Err(e.errno())
+            }
+        }
     }
 
     fn issue(&mut self) {
@@ -327,6 +406,13 @@ impl<'a> Work<'a> {
     }
 
     fn ship(&mut self, ship: &Ship) -> Result {
+        if self.set.out_of_step.load(Ordering::Acquire) {
+            // The remote misses what came before: nothing of this belongs there. But nobody else may
+            // write there either.
+            let _ = self.device(ship.record.extent.member);
+            self.shipper.completed(ship.token, true);
+            return Ok(());
+        }
         let extent = ship.record.extent;
         let device = self.device(extent.member)?;
         if ship.record.op == Op::Zero {
@@ -415,6 +501,10 @@ impl<'a> Work<'a> {
         match self.retired(new, retire.then_some(low)) {
             Ok(new) => self.journal.put_mark(self.set, new).is_ok(),
             Err(e) => {
+                if is_reservation_conflict(e) {
+                    self.set.preempted();
+                    return false;
+                }
                 // What the device had in its cache may be gone, and reads would not show it. The log
                 // still has all of it: a replay puts it right.
                 self.set.enter(

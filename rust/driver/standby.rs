@@ -137,7 +137,7 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     });
     set.link.set_up(false);
     set.link.drop_conn();
-    set.work.signal();
+    set.keep.signal();
     result
 }
 
@@ -149,7 +149,9 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
     let mut durable = set.durable.lock();
     let known = durable.as_ref().map_or(Generation(0), |s| s.generation);
     let busy = match set.phase() {
-        Phase::Assembling | Phase::TakingOver | Phase::Stopping => Some(Reason::Busy),
+        Phase::Assembling | Phase::TakingOver | Phase::HandingOver | Phase::Stopping => {
+            Some(Reason::Busy)
+        }
         Phase::Fenced => Some(Reason::Fenced),
         Phase::Failed => Some(Reason::Failed),
         _ => None,
@@ -159,12 +161,7 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
             reason,
             generation: known,
         }),
-        None => partner::answer(
-            durable.as_ref(),
-            set.log.len() as u64,
-            set.members_wanted,
-            hello,
-        ),
+        None => partner::answer(durable.as_ref(), &set.here(), hello),
     };
     match answer {
         Answer::Refuse(refusal) => {
@@ -266,6 +263,13 @@ fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8])
                 continue;
             }
             Kind::Ping => {}
+            Kind::Handover if trusted => {
+                pr_info!("set {}: the owner hands over\n", set.name.as_str());
+                set.link.forget_heard();
+                set.handed.store(true, Ordering::Release);
+                set.keep.signal();
+                return Ok(());
+            }
             Kind::Bye => {
                 pr_info!("set {}: the owner leaves in order\n", set.name.as_str());
                 // Nobody died: no takeover without being asked.

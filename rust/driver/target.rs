@@ -3,15 +3,16 @@
 //! The device-mapper target: one volume.
 
 use crate::{
-    append, recovery, registry, report,
+    alone, append, handover, recovery, registry, report,
     set::{Member, Phase, Set, Settings},
+    takeover,
     worker::Io,
 };
 use core::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
-use core_crate::{limits, partner::Asked, table::Table};
+use core_crate::{limits, table::Table, takeover::Asked};
 use kapi_crate::{
     bio::{BlkStatus, HostBio, Op},
     blkdev::BlockDevice,
@@ -66,6 +67,16 @@ impl Target for Volume {
         let local = BlockDevice::from_dm(&dev)?;
         let sectors = ctx.len_sectors();
         check_local(ctx, &local, table.local, sectors)?;
+        if table.metadata == Some(table.local) && table.metadata_offset / 512 < sectors {
+            ctx.set_error(format_args!(
+                "metadata '{}': at {} the ownership record would stand within the volume; put it behind its \
+                 {} bytes, or on another device",
+                table.local,
+                table.metadata_offset,
+                sectors.saturating_mul(512)
+            ));
+            return Err(EINVAL);
+        }
         ctx.set_max_io_len(u64::from(limits::MAX_RECORD_SECTORS))?;
         ctx.set_num_flush_bios(1);
         ctx.set_flush_supported();
@@ -116,7 +127,7 @@ impl Target for Volume {
         }
         match this.set.phase() {
             Phase::Serving => this.serve(bio),
-            Phase::Assembling | Phase::Waiting | Phase::Replaying => {
+            Phase::Assembling | Phase::Waiting | Phase::Replaying | Phase::HandingOver => {
                 let mut bio = bio;
                 bio.io_mut().member = this.member;
                 this.set.hold(bio);
@@ -134,6 +145,12 @@ impl Target for Volume {
             // Fenced or failed meanwhile: no acknowledgement after that.
             append::unlock(&this.set, &mut bio);
             return EndIo::Done(bio, BlkStatus::IOERR);
+        }
+        if status.is_reservation_conflict() {
+            // The partner has taken the unit over. Nothing is acknowledged after this.
+            this.set.preempted();
+            append::unlock(&this.set, &mut bio);
+            return EndIo::Done(bio, status);
         }
         if !status.is_ok() {
             bio.io_mut().failed = Some(status);
@@ -158,6 +175,7 @@ impl Target for Volume {
 
     fn postsuspend(&self) {
         self.keep();
+        self.set.suspend(self.member, true);
     }
 
     fn preresume(&self) -> Result {
@@ -170,6 +188,7 @@ impl Target for Volume {
         {
             return Err(ENODEV);
         }
+        self.set.suspend(self.member, false);
         let name = self.set.name;
         recovery::start(&self.set, &mut |what| {
             pr_err!("set {}: {what}\n", name.as_str())
@@ -194,18 +213,21 @@ impl Target for Volume {
         let name = self.set.name;
         let mut say = |what: fmt::Arguments<'_>| pr_err!("set {}: {what}\n", name.as_str());
         match args {
-            ["takeover"] => recovery::takeover(&self.set, Asked::Message, &mut say).map(|()| false),
+            ["takeover"] => takeover::takeover(&self.set, Asked::Message, &mut say).map(|()| false),
             ["takeover", "force"] => {
-                recovery::takeover(&self.set, Asked::Force, &mut say).map(|()| false)
+                takeover::takeover(&self.set, Asked::Force, &mut say).map(|()| false)
             }
-            ["detach", "force"] => recovery::detach(&self.set, &mut say).map(|()| false),
+            ["detach", "force"] => alone::go_alone(&self.set, true, &mut say).map(|()| false),
+            ["swap"] => handover::swap(&self.set, &mut say).map(|()| false),
+            ["in_step", "force"] => alone::back_in_step(&self.set, &mut say).map(|()| false),
             ["stats"] => {
                 report::status(self, out).map_err(|_| ENOSPC)?;
                 Ok(true)
             }
             _ => {
                 say(format_args!(
-                    "unknown message '{}'; there are: stats, takeover, takeover force, detach force",
+                    "unknown message '{}'; there are: stats, takeover, takeover force, detach force, swap, \
+                     in_step force",
                     args.first().copied().unwrap_or("")
                 ));
                 Err(EINVAL)
@@ -233,6 +255,14 @@ impl Volume {
         if self.gives_back.swap(false, Ordering::SeqCst) {
             self.set.give_back(self.member, false);
         }
+    }
+
+    /// The first sequence that the remote may miss, as far as this node found out; 0: it did not.
+    pub(crate) fn missing_first(&self) -> u64 {
+        let member = self.set.members.get(usize::from(self.member));
+        member
+            .and_then(|m| m.as_ref())
+            .map_or(0, |m| m.missing_first.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -399,6 +429,7 @@ fn add_member(
         local: Arc::new(local, GFP_KERNEL)?,
         remote_path: CString::try_from_fmt(fmt!("{}", table.remote))?,
         sectors,
+        missing_first: AtomicU64::new(0),
     };
     slot.populate(member);
     Ok(())

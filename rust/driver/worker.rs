@@ -185,10 +185,8 @@ impl Set {
 pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
     while !stop.should_stop() {
         let _ = set.work.wait_timeout_ms(tick_ms(set));
-        match set.phase() {
-            Phase::Replaying => crate::recovery::replay_and_serve(set),
-            Phase::Standby => crate::recovery::watch_owner(set),
-            _ => {}
+        if set.phase() == Phase::Replaying {
+            crate::recovery::replay_and_serve(set);
         }
         pass(set);
         if set.giving_back.load(Ordering::SeqCst) > 0 {
@@ -215,20 +213,17 @@ fn cancel_failed(set: &Set) {
     }
 }
 
-/// How long the worker may sleep: a standby has a heartbeat to watch.
+/// How long the worker may sleep.
 fn tick_ms(set: &Set) -> u64 {
-    let (interval, _) = set.settings.heartbeat();
     if set.giving_back.load(Ordering::SeqCst) > 0 {
-        return 20;
-    }
-    if set.phase() == Phase::Standby {
-        (interval / 2_000_000).clamp(5, 1000)
+        20
     } else {
         1000
     }
 }
 
 fn pass(set: &Arc<Set>) {
+    set.announce_preemption();
     let phase = set.phase();
     let dead = matches!(
         phase,

@@ -66,7 +66,7 @@ class Log:
         os.fsync(self.fd)
 
     def super_(self, i):
-        raw = self.read(i * SLOT, 128)
+        raw = self.read(i * SLOT, 152)
         if raw[:8] != b"rcopylog" or struct.unpack_from("<I", raw, 12)[0] != crc32c(0xFFFFFFFF, raw[16:]):
             return None
         lanes, = struct.unpack_from("<H", raw, 48)

@@ -14,25 +14,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from deployment import Deployment, Load, seeded
 from tap import Tap
-from vmlib import Lab, wait_until
+from vmlib import Lab
 
 ROUNDS = int(os.environ.get("ROUNDS") or 2)
-# Longer than any write takes that has nothing to wait for.
-QUIET_SECONDS = 2
-
-
-def waits(load):
-    """Waits until no write is acknowledged any more; none has failed."""
-    last, since = load.total(), time.monotonic()
-
-    def quiet():
-        nonlocal last, since
-        now = load.total()
-        if now != last:
-            last, since = now, time.monotonic()
-        return time.monotonic() - since > QUIET_SECONDS
-    wait_until(quiet, 60, "writes wait")
-    load.running()
 
 
 def goes_on(load):
@@ -42,7 +26,7 @@ def goes_on(load):
 
 def partner_dies(load, d):
     d.a2.vm.kill()
-    waits(load)
+    load.until_waiting()
     status = d.a1.until(mirror="lost", partner="disconnected")
     assert status["state"] == "serving", status
     d.a2.restart()
@@ -52,7 +36,7 @@ def partner_dies(load, d):
 
 def partner_is_cut_off(load, d):
     d.net.cut(d.a2.vm)
-    waits(load)
+    load.until_waiting()
     d.a1.until(mirror="lost")
     d.net.heal(d.a2.vm)
     d.a1.until_mirrored()
@@ -64,7 +48,7 @@ def log_fills(load, d):
     before = int(d.a1.status()["log_full"])
     status = d.a1.until(timeout=120, log_full=lambda n: int(n) > before)
     assert status["state"] == "serving" and status["mirror"] == "mirrored", status
-    waits(load)
+    load.until_waiting()
     status = d.a1.until(remote="lost")
     print(f"# the log is full: {status['log_records']} records, {status['behind']} not at the remote")
 

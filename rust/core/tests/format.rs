@@ -7,8 +7,8 @@ mod common;
 use common::{crc, geometry, header, hex, key, superblock, UUID};
 use core_crate::{
     format::{
-        newest, Copy_, Header, HeaderError, Key, Mark, MarkError, Role, SetName, Super, SuperError,
-        Tail, MARK_BYTES, RECORD_HEADER_BYTES, SUPER_BYTES,
+        newest, Copy_, Header, HeaderError, Key, Mark, MarkError, Missing, NodeKey, Role, SetName,
+        Super, SuperError, Tail, MARK_BYTES, RECORD_HEADER_BYTES, SUPER_BYTES,
     },
     layout::Geometry,
     limits,
@@ -50,6 +50,9 @@ fn hello() -> Hello {
         blank: false,
         geometry: geometry(),
         members: 2,
+        node: 0x0102_0304,
+        record: true,
+        missing: Missing::new(Seq(5), Seq(9)),
     }
 }
 
@@ -70,11 +73,11 @@ fn flipped<const N: usize>(bytes: &[u8; N], bit: usize) -> [u8; N] {
 
 #[test]
 fn sizes() {
-    assert_eq!(SUPER_BYTES, 128);
+    assert_eq!(SUPER_BYTES, 152);
     assert_eq!(MARK_BYTES, 832);
     assert_eq!(RECORD_HEADER_BYTES, 64);
     assert_eq!(FRAME_BYTES, 32);
-    assert_eq!(HELLO_BYTES, 112);
+    assert_eq!(HELLO_BYTES, 136);
     assert_eq!(REFUSAL_BYTES, 8);
     assert_eq!(ACK_BYTES, 264);
 }
@@ -146,9 +149,11 @@ fn codes_golden() {
             "{code}"
         );
     }
-    use Kind::{Ack, Begin, Bye, Complete, Hello, Mark, Ping, Record, Refuse, Synced, Welcome};
+    use Kind::{
+        Ack, Begin, Bye, Complete, Handover, Hello, Mark, Ping, Record, Refuse, Synced, Welcome,
+    };
     let kinds = [
-        Hello, Welcome, Refuse, Begin, Record, Mark, Ack, Synced, Complete, Ping, Bye,
+        Hello, Welcome, Refuse, Begin, Record, Mark, Ack, Synced, Complete, Ping, Bye, Handover,
     ];
     for (i, k) in kinds.into_iter().enumerate() {
         assert_eq!(k as usize, i + 1);
@@ -162,6 +167,8 @@ fn codes_golden() {
         Reason::Failed,
         Reason::NotOwner,
         Reason::Fenced,
+        Reason::SameNode,
+        Reason::Record,
     ];
     for (i, r) in reasons.into_iter().enumerate() {
         assert_eq!(r as usize, i + 1);
@@ -211,6 +218,7 @@ fn every_flipped_bit_of_a_frame_is_refused() {
         (Kind::Complete, vec![]),
         (Kind::Ping, vec![]),
         (Kind::Bye, vec![]),
+        (Kind::Handover, vec![]),
     ];
     for (kind, payload) in cases {
         let f = frame(kind, payload.len());
@@ -254,7 +262,7 @@ fn another_sets_key_is_refused() {
 
 #[test]
 fn other_versions_are_refused() {
-    for version in [0u32, 2, u32::MAX] {
+    for version in [0u32, 1, 3, u32::MAX] {
         let mut s = superblock(geometry()).seal(crc);
         s[8..12].copy_from_slice(&version.to_le_bytes());
         let sum = crc(!0, &s[16..]);
@@ -284,6 +292,58 @@ fn blank_and_foreign() {
     assert!(Header::open(crc, Key(0), &[0; RECORD_HEADER_BYTES]).is_err());
 }
 
+#[test]
+fn missing_ranges() {
+    let range = |a, b| Missing::new(Seq(a), Seq(b));
+    assert_eq!(range(0, 5), None);
+    assert_eq!(range(6, 5), None);
+    assert_eq!(range(5, 5).map(|m| m.to_string()), Some("5-5".into()));
+    assert_eq!(
+        range(1, u64::MAX).map(|m| m.to_string()),
+        Some("1-unknown".into())
+    );
+    assert_eq!(Missing::from_raw(0, 0), Some(None));
+    assert_eq!(Missing::from_raw(0, 1), None);
+    assert_eq!(Missing::from_raw(2, 1), None);
+    for a in 0..5u64 {
+        for b in 0..5 {
+            let m = range(a, b);
+            let (first, last) = Missing::raw(m);
+            assert_eq!(Missing::from_raw(first, last), Some(m));
+            let Some(m) = m else { continue };
+            assert_eq!(m.and(None), m);
+            for (c, d) in [(1, 1), (2, 9), (4, 4)] {
+                let both = m.and(range(c, d));
+                assert_eq!(
+                    (both.first.0, both.last.0),
+                    (a.min(c), b.max(d)),
+                    "{m} and {c}-{d}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn node_keys() {
+    let mine = NodeKey::new(key(), 7, Generation(3));
+    let later = mine.in_reign(Generation(4));
+    assert_eq!(
+        (mine.reign(), later.reign()),
+        (Generation(3), Generation(4))
+    );
+    assert!(mine.same_node(later) && mine.same_set(later));
+    assert_eq!(later, NodeKey::new(key(), 7, Generation(4)));
+    let theirs = NodeKey::new(key(), 9, Generation(3));
+    assert!(mine.same_set(theirs) && !mine.same_node(theirs));
+    // 24 bits of the set's key count, and 8 of the node's number.
+    let other = NodeKey::new(Key(key().0 ^ 0x100), 7, Generation(3));
+    assert!(!mine.same_set(other));
+    assert_eq!(NodeKey::new(key(), 7 + 256, Generation(3)), mine);
+    assert_ne!(NodeKey::new(Key(0), 0, Generation(0)).0, 0);
+    assert_eq!(NodeKey(0x12).to_string(), "0x0000000000000012");
+}
+
 /// Fields of a superblock that verify but that no driver writes.
 #[test]
 fn impossible_fields_are_refused() {
@@ -302,8 +362,14 @@ fn impossible_fields_are_refused() {
         (50, 2),
         (56, 1),
         (64, b'/'),
+        // A first sequence that is missing, and no last; node number 0.
+        (136, 1),
+        (128, 0),
     ] {
         let mut s = superblock(geometry()).seal(crc);
+        if at == 128 {
+            s[128..132].fill(0);
+        }
         s[at] = value;
         let sum = crc(!0, &s[16..]);
         s[12..16].copy_from_slice(&sum.to_le_bytes());
@@ -389,7 +455,7 @@ fn frame_lengths_are_bounded() {
             })
             .collect()
     };
-    assert_eq!(lens(Kind::Hello), [112]);
+    assert_eq!(lens(Kind::Hello), [136]);
     assert_eq!(lens(Kind::Refuse), [8]);
     assert_eq!(lens(Kind::Begin), [832]);
     assert_eq!(lens(Kind::Ping), [0]);
@@ -435,6 +501,10 @@ fn any_geometry() -> impl Strategy<Value = Geometry> {
         .prop_map(|(l, r, d)| Geometry::new(l, r, d * 4096).expect("within limits"))
 }
 
+fn any_missing() -> impl Strategy<Value = Option<Missing>> {
+    (any::<u64>(), any::<u64>()).prop_map(|(a, b)| Missing::new(Seq(a.min(b)), Seq(a.max(b))))
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -442,9 +512,10 @@ proptest! {
     fn super_round_trip(
         counter: u64, uuid: [u8; 16], name in "[a-zA-Z0-9_.+:-]{1,63}", generation: u32,
         owner: bool, complete: bool, alone: bool, unfenced: bool, geometry in any_geometry(),
+        node in 1u32.., missing in any_missing(),
     ) {
         let s = Super {
-            counter, uuid, alone, unfenced, geometry,
+            counter, uuid, alone, unfenced, geometry, node, missing,
             name: SetName::new(&name).unwrap(),
             generation: Generation(generation),
             role: if owner { Role::Owner } else { Role::Standby },
@@ -454,6 +525,7 @@ proptest! {
         let h = Hello {
             uuid, geometry, name: s.name, generation: s.generation, reign: Generation(counter as u32),
             role: s.role, copy: s.copy, blank: alone, members: counter as u16,
+            node, record: unfenced, missing,
         };
         prop_assert_eq!(Hello::open(&h.seal()), Ok(h));
     }
@@ -522,12 +594,13 @@ proptest! {
 }
 
 const SUPER_HEX: &str = "\
-    72636f70796c6f67010000009f60c70e07000000000000001021324354657687\n\
+    72636f70796c6f6702000000d57ae74e07000000000000001021324354657687\n\
     98a9bacbdcedfe0f030000000101000d02000000100000000000080000000000\n\
     7365742d312e615f622b633a6400000000000000000000000000000000000000\n\
-    0000000000000000000000000000000000000000000000000000000000000000";
+    0000000000000000000000000000000000000000000000000000000000000000\n\
+    0d0c0b0a0000000000000000000000000000000000000000";
 const MARK_HEX: &str = "\
-    72636f70796d726b0100000091b0a5f834120000000000000300000002000000\n\
+    72636f70796d726b0200000091b0a5f834120000000000000300000002000000\n\
     64000000000000006e0000000000000078000000000000000000000000000000\n\
     320000000000000000000100000000003c000000000000003300000000000000\n\
     00100100000000003d0000000000000000000000000000000000000000000000";
@@ -538,9 +611,10 @@ const CANCEL_HEX: &str = "\
     d99c62830000000006050403020100000d0c0b0a000000000000443322110000\n\
     01050403020100000000000006000000070000000a0908070000030100000000";
 const HELLO_HEX: &str = "\
-    0100000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
+    0200000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
     0000000000000000000000000000000000000000000000000000000000000000\n\
     0000000000000000000000000000000000000000000000000401010002000200\n\
-    10000000040000000000080000000000";
+    1000000004000000000008000000000004030201010000000500000000000000\n\
+    0900000000000000";
 const FRAME_HEX: &str = "\
-    7263463110c40924010100007000000003000000000000000000000000000000";
+    7263463148080d70010100008800000003000000000000000000000000000000";

@@ -17,12 +17,12 @@ use core_crate::{
     format::{Copy_, Header, Key, Mark, Role, Super, Tail, MARK_BYTES},
     lane::stage,
     layout::{Geometry, MARK_OFFSET},
-    partner::{
-        answer, refused, takeover, AfterRefusal, Answer, Asked, Fencing, Mirror, MirrorEvent,
-    },
+    ownership::{stood_down, Fencing, Found},
+    partner::{answer, refused, AfterRefusal, Answer, Here, Mirror, MirrorEvent},
     receiver::{Receiver, Reject, Store},
     recover::{read_super, Damage},
     retire::{AckTracker, Retirer},
+    takeover::{decide, Asked, Source, View},
     units::{Extent, Generation, Op, Seq},
     wire::{Ack, Hello},
 };
@@ -96,7 +96,36 @@ fn greeting(mine: &Super, reign: Generation) -> Hello {
         blank: false,
         geometry: mine.geometry,
         members: 1,
+        node: mine.node,
+        record: false,
+        missing: mine.missing,
     }
+}
+
+/// A node with a region of this size, and no ownership record.
+fn here(region: usize) -> Here {
+    Here {
+        region: region as u64,
+        members: 1,
+        record: false,
+        node: 2,
+    }
+}
+
+/// What has to be durable for a takeover, if there is no objection to it.
+fn takeover(mine: Option<&Super>) -> Option<Super> {
+    let view = View {
+        mine,
+        fencing: Fencing::External,
+        found: &Found::Unused,
+        owner_alive: false,
+        asked: Asked::Timeout,
+    };
+    let reign = decide(&view).ok()?;
+    assert_eq!(reign.source, Source::Mirror);
+    let durable = reign.durable(mine?, Seq::ZERO, Seq::ZERO, None);
+    assert_eq!(durable.record, None);
+    Some(durable.mine)
 }
 
 /// Somebody died: this node.
@@ -217,10 +246,10 @@ impl World {
                 None
             }
         };
-        let region = self.nodes[they].bytes.len() as u64;
+        let here = here(self.nodes[they].bytes.len());
         let Answer::Welcome {
             durable, trusted, ..
-        } = answer(theirs.as_ref(), region, 1, &hello)
+        } = answer(theirs.as_ref(), &here, &hello)
         else {
             panic!("refused: {hello:?} by {theirs:?}");
         };
@@ -560,7 +589,7 @@ impl World {
         let they = 1 - self.at;
         if rng.one_in(2) {
             let theirs = read_super(&self.nodes[they], crc).unwrap_or(None);
-            if let Ok(new) = takeover(theirs.as_ref(), Fencing::External, false, Asked::Timeout) {
+            if let Some(new) = takeover(theirs.as_ref()) {
                 self.takeovers += 1;
                 let before = (self.live.clone(), self.torn.clone());
                 self.load(they);
@@ -585,18 +614,13 @@ impl World {
             // is told so if it comes first.
             let (mine, theirs) = (self.sup(self.at).unwrap(), self.sup(they));
             if mine.role == Role::Owner {
-                let region = self.nodes[they].bytes.len() as u64;
+                let here = here(self.nodes[they].bytes.len());
                 let hello = greeting(&mine, mine.generation.next().unwrap());
-                let Answer::Refuse(r) = answer(theirs.as_ref(), region, 1, &hello) else {
+                let Answer::Refuse(r) = answer(theirs.as_ref(), &here, &hello) else {
                     panic!("two owners");
                 };
                 assert_eq!(refused(&mine, &r), AfterRefusal::StandBy);
-                let new = Super {
-                    counter: mine.counter + 1,
-                    role: Role::Standby,
-                    copy: Copy_::Incomplete,
-                    ..mine
-                };
+                let new = stood_down(&mine);
                 write_super(&mut self.nodes[self.at], &new).map_err(|Crash| Died(self.at))?;
             }
             self.at = they;

@@ -547,8 +547,8 @@ fn superblocks() {
     let at = superblock_offset(usize::from(old.counter % 2 == 1)) as usize;
     pmem.bytes[at + 20] ^= 1;
     assert_eq!(read_super(&pmem, crc), Err(Damage::Superblock));
-    pmem.bytes[at + 8] = 2;
-    assert_eq!(read_super(&pmem, crc), Err(Damage::Version(2)));
+    pmem.bytes[at + 8] = 3;
+    assert_eq!(read_super(&pmem, crc), Err(Damage::Version(3)));
     pmem.bytes[..8192].fill(0x11);
     assert_eq!(read_super(&pmem, crc), Err(Damage::Foreign));
     pmem.bytes.truncate(100);

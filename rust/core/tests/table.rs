@@ -4,7 +4,7 @@
 
 use core_crate::{
     limits,
-    partner::Fencing,
+    ownership::{Fencing, Kind, PartnerLost},
     table::{Mode, Table, TableError, TableRole},
 };
 use proptest::prelude::*;
@@ -44,6 +44,8 @@ fn the_smallest_line() {
     assert_eq!((t.partner, t.listen), (None, None));
     assert_eq!((t.mode, t.auto_takeover), (Mode::Async, false));
     assert_eq!(t.fencing, Fencing::None);
+    assert_eq!((t.metadata, t.metadata_offset), (None, 0));
+    assert_eq!(t.partner_lost, PartnerLost::Wait);
     assert_eq!((t.ping_ms, t.ping_misses), (1000, 5));
     assert_eq!((t.member, t.members, t.create), (0, 1, false));
 }
@@ -52,8 +54,8 @@ fn the_smallest_line() {
 fn every_option() {
     let line = paired(
         "standby",
-        "log_offset 4K log_size 2M lanes 4 records 240 mode sync partner_lost wait takeover auto \
-         fencing external ping_ms 250 ping_misses 3 member 1 members 2 create in_step",
+        "log_offset 4K log_size 2M lanes 4 records 240 mode sync partner_lost continue takeover auto \
+         fencing external metadata /dev/m metadata_offset 8K ping_ms 250 ping_misses 3 member 1 members 2 create in_step",
     );
     let t = parse(&line).unwrap();
     assert_eq!(t.role, TableRole::Standby);
@@ -63,6 +65,8 @@ fn every_option() {
     assert_eq!(t.listen, Some("10.0.0.1:7000"));
     assert_eq!((t.mode, t.auto_takeover), (Mode::Sync, true));
     assert_eq!(t.fencing, Fencing::External);
+    assert_eq!((t.metadata, t.metadata_offset), (Some("/dev/m"), 8192));
+    assert_eq!(t.partner_lost, PartnerLost::Continue);
     assert_eq!((t.ping_ms, t.ping_misses), (250, 3));
     assert_eq!((t.member, t.members, t.create), (1, 2, true));
 }
@@ -77,7 +81,10 @@ fn good_values() {
         ("mode", "sync async"),
         ("partner_lost", "wait"),
         ("takeover", "manual"),
-        ("fencing", "none external"),
+        (
+            "fencing",
+            "none external reservation reservation-registrants",
+        ),
         ("ping_ms", "10 60000"),
         ("ping_misses", "2 100"),
         ("member", "0"),
@@ -89,6 +96,27 @@ fn good_values() {
             let line = with(key, value);
             assert!(parse(&line).is_ok(), "{line}");
         }
+    }
+}
+
+#[test]
+fn fencing_in_words() {
+    for (word, fencing) in [
+        ("none", Fencing::None),
+        ("external", Fencing::External),
+        ("reservation", Fencing::Reservation(Kind::Holder)),
+        (
+            "reservation-registrants",
+            Fencing::Reservation(Kind::Registrants),
+        ),
+    ] {
+        let line = paired("standby", &format!("fencing {word}"));
+        assert_eq!(parse(&line).unwrap().fencing, fencing);
+        assert_eq!(fencing.as_str(), word);
+        assert_eq!(fencing.kind().is_some(), word.starts_with("reservation"));
+        // Whoever is kept out may be taken over from without being asked.
+        let auto = paired("standby", &format!("takeover auto fencing {word}"));
+        assert_eq!(parse(&auto).is_ok(), word != "none");
     }
 }
 
@@ -106,9 +134,18 @@ fn bad_values_are_named() {
         ("lanes", "0 33 -1 65537 +1 many", "1 to 32"),
         ("records", "15 0 1048577 4294967312 1K", "16 to 1048576"),
         ("mode", "Sync both", "'sync' or 'async'"),
-        ("partner_lost", "continue alone", "'wait'"),
+        ("partner_lost", "go-on alone", "'wait'"),
+        (
+            "metadata_offset",
+            "512 1K 4097 -1 2097152T x",
+            "multiple of 4096",
+        ),
         ("takeover", "yes", "'auto' or 'manual'"),
-        ("fencing", "pr stonith", "'external'"),
+        (
+            "fencing",
+            "pr stonith registrants",
+            "'reservation-registrants'",
+        ),
         ("ping_ms", "9 60001 1s -1", "10 to 60000"),
         ("ping_misses", "1 101", "2 to 100"),
         ("member", "64 -1", "0 to 63"),
@@ -253,6 +290,21 @@ fn what_is_needed_and_what_contradicts() {
     let error = parse(&paired("initiator", "takeover auto")).unwrap_err();
     assert!(error.contains("'fencing none'"), "{error}");
     assert!(parse(&paired("initiator", "takeover auto fencing external")).is_ok());
+    let error = parse(&paired("initiator", "partner_lost continue")).unwrap_err();
+    assert!(
+        error.contains("'metadata' is needed") && error.contains("both reach"),
+        "{error}"
+    );
+    let error = parse(&with("metadata", "/dev/m")).unwrap_err();
+    assert!(error.contains("there is no partner"), "{error}");
+    let error = parse(&paired("initiator", "metadata_offset 4K")).unwrap_err();
+    assert!(error.contains("'metadata' is needed"), "{error}");
+    assert!(parse(&paired(
+        "initiator",
+        "partner_lost continue metadata /dev/m"
+    ))
+    .is_ok());
+    assert!(parse(&paired("initiator", "metadata_offset 0")).is_ok());
     assert!(parse(&with("member", "1"))
         .unwrap_err()
         .contains("less than 'members'"));
@@ -273,6 +325,9 @@ const KEYS: &[&str] = &[
     "partner_lost",
     "takeover",
     "fencing",
+    "metadata",
+    "metadata_offset",
+    "partner_lost",
     "ping_ms",
     "ping_misses",
     "member",
@@ -287,7 +342,7 @@ fn word() -> impl Strategy<Value = String> {
         4 => proptest::sample::select(KEYS).prop_map(String::from),
         2 => "[0-9]{1,22}[KMGTkmgt]?",
         1 => "dev:[a-z/]{0,5}",
-        1 => "(none|sync|async|auto|manual|wait|external|in_step)",
+        1 => "(none|sync|async|auto|manual|wait|continue|external|reservation|in_step)",
         1 => "\\PC{0,8}",
     ]
 }

@@ -96,6 +96,8 @@ pub fn superblock(geometry: Geometry) -> Super {
         alone: false,
         unfenced: false,
         geometry,
+        node: 0x0a0b_0c0d,
+        missing: None,
     }
 }
 

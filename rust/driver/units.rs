@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Persistent reservations on what both partners reach: the ownership record's device first, whose
+//! holder is the owner, then the local units. Remote units are seized when they are opened
+//! (`shipper.rs`). Process context; a unit that does not answer is waited for.
+
+use crate::set::Set;
+use core_crate::{
+    format::NodeKey,
+    ownership::{seize as how, Claim, Hold, Kind, Seize},
+    units::Generation,
+};
+use kapi_crate::{
+    blkdev::BlockDevice,
+    pr::{self, PrError, Reservations},
+};
+use kernel::prelude::*;
+
+/// Why a unit could not be made this node's own.
+pub(crate) enum Failed {
+    /// The device has no reservations.
+    Unsupported,
+    /// The partner holds it, and it has not been decided that this node may take it.
+    PartnerHolds(NodeKey),
+    /// Somebody else does.
+    ForeignHolds(NodeKey),
+    /// The device fails.
+    Device(PrError),
+}
+
+impl Failed {
+    /// As an errno.
+    pub(crate) fn errno(&self) -> Error {
+        match self {
+            Failed::Unsupported => EOPNOTSUPP,
+            Failed::PartnerHolds(_) => EBADE,
+            Failed::ForeignHolds(_) => EBUSY,
+            Failed::Device(_) => EIO,
+        }
+    }
+}
+
+impl core::fmt::Display for Failed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Failed::Unsupported => f.write_str(
+                "it has no persistent reservations (a partition never has); use a whole device that has, or \
+                 `fencing external`",
+            ),
+            Failed::PartnerHolds(k) => write!(f, "the partner has reserved it (key {k})"),
+            Failed::ForeignHolds(k) => write!(
+                f,
+                "it is reserved with key {k}, which is no node's of this set; find out who holds it"
+            ),
+            Failed::Device(e) => write!(f, "its reservations fail: {e}"),
+        }
+    }
+}
+
+impl From<PrError> for Failed {
+    fn from(e: PrError) -> Failed {
+        match e {
+            PrError::Unsupported => Failed::Unsupported,
+            e => Failed::Device(e),
+        }
+    }
+}
+
+fn kind_of(kind: Kind) -> pr::Kind {
+    match kind {
+        Kind::Holder => pr::Kind::WriteExclusive,
+        Kind::Registrants => pr::Kind::WriteExclusiveRegistrants,
+    }
+}
+
+fn reservations(device: &BlockDevice) -> core::result::Result<Reservations<'_>, Failed> {
+    device.reservations().ok_or(Failed::Unsupported)
+}
+
+/// Makes one device this node's own; answers the reign of its key there.
+///
+/// # Errors
+///
+/// [`Failed`].
+pub(crate) fn seize_device(
+    device: &BlockDevice,
+    me: NodeKey,
+    kind: Kind,
+    claim: Claim,
+) -> core::result::Result<Generation, Failed> {
+    let r = reservations(device)?;
+    // Again if somebody else was quicker, or has just let go.
+    for _ in 0..3 {
+        let hold = Hold::of(me, r.holder()?.map(|h| h.key));
+        let done = match how(me, hold, claim) {
+            Seize::Held(key) => {
+                r.register(key.0)?;
+                return Ok(key.reign());
+            }
+            Seize::Reserve(key) => r
+                .register(key.0)
+                .and_then(|()| r.reserve(key.0, kind_of(kind))),
+            // What the old owner has at the unit is aborted or over when this returns. The victim is
+            // named: if somebody else holds the unit by now, nothing happens.
+            Seize::Preempt(key, k) => r
+                .register(key.0)
+                .and_then(|()| r.preempt(key.0, k.0, kind_of(kind), true)),
+            Seize::PartnerHolds(k) => return Err(Failed::PartnerHolds(k)),
+            Seize::ForeignHolds(k) => return Err(Failed::ForeignHolds(k)),
+            Seize::Unknown => return Err(Failed::Device(PrError::Failed(EIO))),
+        };
+        match done {
+            Ok(()) | Err(PrError::Conflict) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(Failed::Device(PrError::Conflict))
+}
+
+/// Calls `f` for each device that both partners reach, the record's first, until it fails.
+fn each(
+    set: &Set,
+    mut f: impl FnMut(&BlockDevice, &str) -> core::result::Result<(), Failed>,
+) -> core::result::Result<(), Failed> {
+    if let Some(record) = &set.record {
+        f(&record.device, record.path())?;
+    }
+    let mut name = [0u8; 32];
+    for m in set.members.iter().filter_map(|m| m.as_ref()) {
+        let name = m.local.name(&mut name);
+        f(&m.local, name)?;
+    }
+    Ok(())
+}
+
+/// Whether all of them say who holds them; without reservations there is nothing to say.
+///
+/// # Errors
+///
+/// [`Failed::Device`]; `say` was told which and why.
+pub(crate) fn answer(
+    set: &Set,
+    say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+) -> core::result::Result<(), Failed> {
+    if set.reservation.is_none() {
+        return Ok(());
+    }
+    each(set, |device, name| {
+        let asked = reservations(device).and_then(|r| Ok(r.holder()?));
+        match asked {
+            Err(e @ Failed::Device(_)) => {
+                say(format_args!("{name}: {e}"));
+                Err(e)
+            }
+            // What a forced takeover does without them is decided later.
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Makes all of them this node's own, as far as `claim` goes; answers the newest reign of its keys. One
+/// that has no reservations does not keep
+/// it from seizing the others.
+///
+/// # Errors
+///
+/// [`Failed`]; `say` was told which and why. What was seized by then stays so: [`release`].
+pub(crate) fn seize(
+    set: &Set,
+    me: NodeKey,
+    claim: Claim,
+    say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+) -> core::result::Result<Generation, Failed> {
+    let mut newest = Generation(0);
+    let Some(kind) = set.reservation else {
+        return Ok(newest);
+    };
+    let mut lacking = Ok(());
+    each(set, |device, name| {
+        let done =
+            seize_device(device, me, kind, claim).inspect_err(|e| say(format_args!("{name}: {e}")));
+        match done {
+            Err(Failed::Unsupported) => {
+                lacking = Err(Failed::Unsupported);
+                Ok(())
+            }
+            done => done.map(|keys| newest = newest.max(keys)),
+        }
+    })?;
+    lacking.map(|()| newest)
+}
+
+/// Shows early that reservations work, and makes this node known where that alone gives no right to
+/// write.
+///
+/// # Errors
+///
+/// [`Failed`]; `say` was told which and why.
+pub(crate) fn register(
+    set: &Set,
+    me: Option<NodeKey>,
+    say: &mut dyn FnMut(core::fmt::Arguments<'_>),
+) -> core::result::Result<(), Failed> {
+    let Some(kind) = set.reservation else {
+        return Ok(());
+    };
+    each(set, |device, name| {
+        let one = || {
+            let r = reservations(device)?;
+            match (me, kind) {
+                (Some(me), Kind::Holder) => r.register(me.0)?,
+                _ => drop(r.holder()?),
+            }
+            Ok(())
+        };
+        one().inspect_err(|e: &Failed| say(format_args!("{name}: {e}")))
+    })
+}
+
+/// Who holds them: the worst answer of all.
+pub(crate) fn hold(set: &Set, me: NodeKey) -> Hold {
+    if set.reservation.is_none() {
+        return Hold::Unused;
+    }
+    let rank = |h: Hold| match h {
+        Hold::Unused | Hold::Mine => 0,
+        Hold::Unknown => 1,
+        Hold::Nobody => 2,
+        Hold::Partner(_) => 3,
+        Hold::Foreign(_) => 4,
+    };
+    let mut worst = Hold::Mine;
+    let _ = each(set, |device, _| {
+        let hold = match reservations(device).and_then(|r| Ok(r.holder()?)) {
+            Ok(held) => Hold::of(me, held.map(|h| h.key)),
+            Err(_) => Hold::Unknown,
+        };
+        if rank(hold) > rank(worst) {
+            worst = hold;
+        }
+        Ok(())
+    });
+    worst
+}
+
+/// Gives all of them up: this node leaves, or hands over.
+pub(crate) fn release(set: &Set, me: NodeKey) {
+    let Some(kind) = set.reservation else { return };
+    let _ = each(set, |device, name| {
+        release_device(set, device, name, me, kind);
+        Ok(())
+    });
+}
+
+/// Gives one device up, if this node holds it.
+pub(crate) fn release_device(set: &Set, device: &BlockDevice, name: &str, me: NodeKey, kind: Kind) {
+    let Some(r) = device.reservations() else {
+        return;
+    };
+    // Under whatever key this node holds it.
+    let held = r.holder().ok().flatten().map(|h| NodeKey(h.key));
+    let mine = held.filter(|k| k.same_node(me));
+    let result = match mine {
+        Some(k) => r.release(k.0, kind_of(kind)),
+        None => Ok(()),
+    };
+    if let Err(e) = result.and_then(|()| r.unregister(mine.unwrap_or(me).0)) {
+        pr_info!(
+            "set {}: {name}: the reservation stays: {e}\n",
+            set.name.as_str()
+        );
+    }
+}
