@@ -33,7 +33,7 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
-.PHONY: all toolchain module tools host-test clippy fmt fmt-check lint check demo clean distclean help
+.PHONY: all toolchain module tools host-test model clippy fmt fmt-check lint check demo clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -49,7 +49,10 @@ tools: $(need) ## the control tool: build/rcopy
 	@if [ -e build/target/release/rcopy ]; then cp build/target/release/rcopy build/rcopy; fi
 
 host-test: $(need) ## tests of the pure logic, the simulator and the tool, on this machine
-	@$(call cargo,test) --workspace
+	@$(call cargo,test) --workspace --exclude model
+
+model: $(need) ## who owns a set: every history of two nodes within bounds, and mistakes that it finds
+	@MODEL=$(MODEL) $(call cargo,test) --package model -- --nocapture
 
 clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
 	+@$(call kbuild,clippy,CLIPPY=1)
@@ -85,4 +88,5 @@ help: ## this text
 	@echo; echo "Variables:"; echo
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
+	@echo "  MODEL=large  make model: more deaths, cuts and writes; hours, and tens of GB of memory"
 	@echo "  NATIVE=1     use this machine's compilers, not the private root's"

@@ -101,6 +101,7 @@ built=$?
 [ $built != 0 ] || step "no panic, no large frame" scripts/in-root scripts/module-check.py
 step "clippy" make clippy
 cargo_step "host tests" make host-test
+cargo_step "model of ownership" make model
 if [ $built = 0 ]; then
 	tap_step "test bed" scripts/in-root python3 scripts/vm/selftest.py
 	for test in $(tests_in selftests '*.sh'); do
