@@ -181,7 +181,7 @@ pub(crate) fn back_in_step(set: &Arc<Set>, say: Say<'_>) -> Result {
         ));
         return Err(EBUSY);
     }
-    let found = set.read_record();
+    let found = set.read_record_to_change()?;
     make_durable(set, &ownership::back_in_step(&mine, &found))?;
     for m in set.members.iter().filter_map(|m| m.as_ref()) {
         m.missing_first.store(0, Ordering::Relaxed);

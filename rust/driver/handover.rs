@@ -192,10 +192,7 @@ fn take(set: &Arc<Set>, say: recovery::Say<'_>) -> Result {
     let me = set.node_key().ok_or(EINVAL)?;
     // The partner has given them up.
     units::seize(set, me, Claim::Free, say).map_err(|e| e.errno())?;
-    let found = set.read_record();
-    if found == ownership::Found::Unreadable {
-        return Err(EIO);
-    }
+    let found = set.read_record_to_change()?;
     let journal = recovery::load(set, &mine, say)?;
     recovery::make_durable(set, &ownership::handed_over(&mine, &found))?;
     journal.start_mirror(Mirror::Lost);

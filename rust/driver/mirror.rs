@@ -668,7 +668,6 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
 /// The partner's copy is complete: the ownership record says so.
 #[inline(never)]
 fn take_back(set: &Set) -> Result {
-    let mine = (*set.durable.lock()).ok_or(EINVAL)?;
     // Nobody steps down, and no HELLO is answered, while a record of this node's is on its way: it would
     // land behind the partner's back. Who steps down meanwhile may wait for this session to end.
     let _control = loop {
@@ -684,10 +683,8 @@ fn take_back(set: &Set) -> Result {
         return Err(ESTALE);
     }
     // As it is now: the partner might have taken over in between.
-    let found = set.read_record();
-    if found == Found::Unreadable {
-        return Err(EIO);
-    }
+    let found = set.read_record_to_change()?;
+    let mine = (*set.durable.lock()).ok_or(EINVAL)?;
     let new = ownership::completed(&mine, &found);
     recovery::write_record(set, new.as_ref())
 }

@@ -209,7 +209,7 @@ pub(crate) fn begin_reign(set: &Set, journal: &Journal, reign: Generation, alone
         };
         units::seize(set, me, Claim::Agreed(reign), &mut say).map_err(|e| e.errno())?;
     }
-    set.read_record();
+    set.read_record_to_change()?;
     begin_in(set, journal, reign, alone, Phase::Waiting)
 }
 

@@ -613,6 +613,18 @@ impl Set {
             .map_or(Found::Unused, |r| r.read(self.name.as_str()))
     }
 
+    /// Reads the ownership record, for who is about to write it: what cannot be read is not written over.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` when it cannot be read; the kernel log says why.
+    pub(crate) fn read_record_to_change(&self) -> Result<Found> {
+        match self.read_record() {
+            Found::Unreadable => Err(EIO),
+            found => Ok(found),
+        }
+    }
+
     /// The ownership record as it was read or written last.
     pub(crate) fn known_record(&self) -> Found {
         self.record
