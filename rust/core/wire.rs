@@ -7,7 +7,7 @@
 //! receiver before it is stored.
 
 use crate::{
-    format::{flag, Copy_, Crc, Mark, Missing, Role, SetName, MARK_BYTES},
+    format::{flag, Copy_, Crc, Mark, Missing, Role, SetName, Super, MARK_BYTES},
     layout::Geometry,
     limits,
     units::Generation,
@@ -252,6 +252,29 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// What an owner says that has begun `reign`, or will once it is welcomed. `members`, `record`: what
+    /// its table lines say.
+    pub fn of_owner(mine: &Super, reign: Generation, members: u16, record: bool) -> Hello {
+        Hello {
+            uuid: mine.uuid,
+            name: mine.name,
+            generation: mine.generation,
+            reign,
+            role: Role::Owner,
+            copy: if mine.alone {
+                Copy_::Incomplete
+            } else {
+                Copy_::Complete
+            },
+            blank: false,
+            geometry: mine.geometry,
+            members,
+            node: mine.node,
+            record,
+            missing: mine.missing,
+        }
+    }
+
     /// The payload.
     pub fn seal(&self) -> [u8; HELLO_BYTES] {
         let (name_len, name) = self.name.raw();

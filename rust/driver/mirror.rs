@@ -12,7 +12,7 @@ use crate::{
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
-    format::{Copy_, Role, MARK_BYTES, RECORD_HEADER_BYTES},
+    format::{Role, MARK_BYTES, RECORD_HEADER_BYTES},
     lane::stage,
     limits::MAX_LANES,
     merge::Position,
@@ -204,24 +204,7 @@ fn greet(
         } else {
             mine.generation.next().ok_or(EOVERFLOW)?
         };
-        let hello = Hello {
-            uuid: mine.uuid,
-            name: mine.name,
-            generation: mine.generation,
-            reign,
-            role: Role::Owner,
-            copy: if mine.alone {
-                Copy_::Incomplete
-            } else {
-                Copy_::Complete
-            },
-            blank: false,
-            geometry: mine.geometry,
-            members: set.members_wanted,
-            node: mine.node,
-            record: set.record.is_some(),
-            missing: mine.missing,
-        };
+        let hello = Hello::of_owner(&mine, reign, set.members_wanted, set.record.is_some());
         (mine, hello)
     };
     frames::send(conn, Kind::Hello, false, mine.generation, &hello.seal())?;

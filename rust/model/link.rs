@@ -12,7 +12,6 @@ use crate::{
     },
 };
 use core_crate::{
-    format::{Copy_, Role},
     partner::{answer, refused, AfterRefusal, Answer, Here, Mirror, MirrorEvent},
     plant::{planted, Plant},
     units::Generation,
@@ -20,25 +19,8 @@ use core_crate::{
 };
 
 fn hello_of(cfg: &Config, from: usize, g: &Greeting) -> Hello {
-    let mine = g.sup.open(from);
-    Hello {
-        uuid: mine.uuid,
-        name: mine.name,
-        generation: mine.generation,
-        reign: Generation(u32::from(g.reign)),
-        role: Role::Owner,
-        copy: if mine.alone {
-            Copy_::Incomplete
-        } else {
-            Copy_::Complete
-        },
-        blank: false,
-        geometry: mine.geometry,
-        members: 1,
-        node: mine.node,
-        record: cfg.record,
-        missing: mine.missing,
-    }
+    let reign = Generation(u32::from(g.reign));
+    Hello::of_owner(&g.sup.open(from), reign, 1, cfg.record)
 }
 
 impl State {
