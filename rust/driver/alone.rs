@@ -84,16 +84,16 @@ pub(crate) fn go_alone(set: &Arc<Set>, forced: bool, say: Say<'_>) -> Result {
 fn check_record(mine: &Super, found: &Found, say: Say<'_>) -> Result {
     if *found == Found::Unreadable {
         say(format_args!(
-            "cannot go on alone: the ownership record cannot be read, and has to say that the partner's mirror is out \
-             of date; make its device work"
+            "cannot go on alone: the ownership record cannot be read, and has to say that the partner's \
+             mirror is out of date; make its device work"
         ));
         return Err(EIO);
     }
     match found.of(&mine.uuid) {
         Some(r) if r.node != mine.node && r.generation >= mine.generation => {
             say(format_args!(
-                "cannot go on alone: the ownership record says that the partner owns the set in generation {}; remove \
-                 the device and make it anew: it will stand by, and can be sent `takeover force`",
+                "cannot go on alone: the ownership record says that the partner owns the set in generation \
+                 {}; remove the device and make it anew: it will stand by, and can be sent `takeover force`",
                 r.generation
             ));
             Err(EPERM)

@@ -94,8 +94,7 @@ pub(crate) fn start(set: &Arc<Set>, mut bio: HostBio<Io>) {
 
 fn append(set: &Set, journal: &Journal, mut bio: HostBio<Io>) -> Appended {
     if !journal.below_limit() {
-        // The keeper extends it.
-        set.keep.signal();
+        // The keeper extends it when it looks after the units.
         return Appended::Full(bio);
     }
     let mut number = journal.geometry.lane_of(cpu::this_cpu());

@@ -103,9 +103,7 @@ pub(crate) fn swap(set: &Arc<Set>, say: recovery::Say<'_>) -> Result {
         set.enter(Phase::Serving, format_args!("the swap was given up"));
         return Err(ETIMEDOUT);
     }
-    while set.link.is_up() {
-        time::msleep(1);
-    }
+    set.link.wait_down();
     set.handover.store(NONE, Ordering::Release);
     if set.phase() == Phase::Failed {
         say(format_args!("swap: the log cannot be written"));
@@ -155,18 +153,14 @@ pub(crate) fn step_down(set: &Set) -> Result {
 
 /// The owner has handed over to this node. Keeper's thread.
 pub(crate) fn accept(set: &Arc<Set>) {
-    let name = set.name;
-    let mut say = |what: core::fmt::Arguments<'_>| pr_err!("set {}: {what}\n", name.as_str());
     let _control = set.control.lock();
     if set.phase() != Phase::Standby {
         return;
     }
     set.enter(Phase::TakingOver, format_args!("the owner has handed over"));
     set.link.drop_conn();
-    while set.link.is_up() {
-        time::msleep(1);
-    }
-    match take(set, &mut say) {
+    set.link.wait_down();
+    match take(set, &mut set.complain()) {
         Ok(()) => set.enter(
             Phase::Waiting,
             format_args!("the owner has handed over; its partner is asked to mirror"),

@@ -68,7 +68,7 @@ impl Keeper<'_> {
         if set.handed.swap(false, Ordering::AcqRel) {
             handover::accept(set);
         } else if set.resume.swap(false, Ordering::AcqRel) {
-            let _ = takeover::takeover(set, Asked::Resume, &mut complain(set));
+            let _ = takeover::takeover(set, Asked::Resume, &mut set.complain());
         } else {
             self.refresh();
             self.watch_owner();
@@ -116,7 +116,7 @@ impl Keeper<'_> {
     /// A refusal is final until the owner is heard again; a unit that does not answer may get well.
     fn take_over(&mut self) {
         let set = self.set;
-        let result = takeover::takeover(set, Asked::Timeout, &mut complain(set));
+        let result = takeover::takeover(set, Asked::Timeout, &mut set.complain());
         self.again_at = match result {
             Err(e) if e != EPERM && e != EUCLEAN => {
                 Some(time::now_ns().saturating_add(set.settings.patience()))
@@ -179,7 +179,7 @@ impl Keeper<'_> {
                     "set {}: the reservation of a unit is gone; reserving it again\n",
                     set.name.as_str()
                 );
-                let _ = units::seize(set, me, Claim::Free, &mut complain(set));
+                let _ = units::seize(set, me, Claim::Free, &mut set.complain());
             }
             Watch::Rewrite => self.rewrite(&found),
             Watch::Fenced(by) => set.enter(Phase::Fenced, format_args!("{by}")),
@@ -225,9 +225,4 @@ impl Keeper<'_> {
             set.space_freed();
         }
     }
-}
-
-fn complain(set: &Set) -> impl FnMut(core::fmt::Arguments<'_>) {
-    let name = set.name;
-    move |what| pr_err!("set {}: {what}\n", name.as_str())
 }

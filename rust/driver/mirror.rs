@@ -68,6 +68,13 @@ impl Link {
         self.up.load(Ordering::Relaxed)
     }
 
+    /// Waits until no session is under way. Somebody has to end it.
+    pub(crate) fn wait_down(&self) {
+        while self.is_up() {
+            time::msleep(1);
+        }
+    }
+
     pub(crate) fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Release);
     }

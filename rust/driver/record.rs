@@ -7,16 +7,11 @@
 
 use core_crate::ownership::{Found, Ownership, RECORD_AREA, RECORD_BYTES, RECORD_SLOT};
 use kapi_crate::{blkdev::BlockDevice, pmem::crc32c, SECTOR_SIZE};
-use kernel::{
-    new_mutex,
-    prelude::*,
-    str::CString,
-    sync::{Arc, Mutex},
-};
+use kernel::{new_mutex, prelude::*, str::CString, sync::Mutex};
 
 /// See the head of this file.
 pub(crate) struct RecordPlace {
-    pub(crate) device: Arc<BlockDevice>,
+    pub(crate) device: BlockDevice,
     pub(crate) path: CString,
     pub(crate) offset: u64,
     /// Held over I/O. Its content is the buffer: one slot.
@@ -54,7 +49,7 @@ impl RecordPlace {
         }
         let buffer = KVec::from_elem(0u8, RECORD_SLOT as usize, GFP_KERNEL)?;
         Ok(RecordPlace {
-            device: Arc::new(device, GFP_KERNEL)?,
+            device,
             path: CString::try_from_fmt(fmt!("{path}"))?,
             offset,
             io: KBox::pin_init(new_mutex!(buffer), GFP_KERNEL)?,

@@ -243,8 +243,8 @@ pub(crate) struct Set {
     pub(crate) shipping: AtomicBool,
     /// A unit has told this node that it was preempted; the worker has yet to say so.
     preempted: AtomicBool,
-    /// Which volumes are suspended, a bit for each.
-    suspended: AtomicU64,
+    /// Which volumes are suspended.
+    pub(crate) suspended: Volumes,
     /// See [`crate::handover`].
     pub(crate) handover: AtomicU32,
     /// The owner has handed over to this node.
@@ -272,8 +272,8 @@ pub(crate) struct Set {
     /// The shipper sleeps and wants to be woken when a write is there to be shipped. While it is at
     /// work it looks by itself, so that a write does not cost a wake-up.
     ship_wanted: AtomicBool,
-    /// Which volumes are in a suspend without flush, a bit for each.
-    pub(crate) giving_back: AtomicU64,
+    /// Which volumes are in a suspend without flush.
+    pub(crate) giving_back: Volumes,
     /// Wakes the shipper.
     #[pin]
     pub(crate) ship: Event,
@@ -289,6 +289,38 @@ pub(crate) struct Set {
 }
 
 const NO_JOURNAL: usize = usize::MAX;
+
+/// Some of a set's volumes: a bit for each.
+pub(crate) struct Volumes(AtomicU64);
+
+impl Volumes {
+    fn new() -> Volumes {
+        Volumes(AtomicU64::new(0))
+    }
+
+    fn bit(member: u16) -> u64 {
+        1u64.checked_shl(u32::from(member)).unwrap_or(0)
+    }
+
+    /// Puts a volume in, or takes it out.
+    pub(crate) fn put(&self, member: u16, is_in: bool) {
+        if is_in {
+            self.0.fetch_or(Volumes::bit(member), Ordering::SeqCst);
+        } else {
+            self.0.fetch_and(!Volumes::bit(member), Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a volume is in.
+    pub(crate) fn has(&self, member: u16) -> bool {
+        self.0.load(Ordering::SeqCst) & Volumes::bit(member) != 0
+    }
+
+    /// Whether any is.
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
 
 /// What start, takeover and step-down share.
 pub(crate) struct Control {
@@ -401,7 +433,7 @@ impl Set {
                 out_of_step: AtomicBool::new(durable.is_some_and(|d| d.missing.is_some())),
                 shipping: AtomicBool::new(false),
                 preempted: AtomicBool::new(false),
-                suspended: AtomicU64::new(0),
+                suspended: Volumes::new(),
                 handover: AtomicU32::new(0),
                 handed: AtomicBool::new(false),
                 resume: AtomicBool::new(false),
@@ -415,7 +447,7 @@ impl Set {
                 threads <- new_mutex!(KVec::new()),
                 watchers <- new_mutex!(KVec::new()),
                 ship_wanted: AtomicBool::new(true),
-                giving_back: AtomicU64::new(0),
+                giving_back: Volumes::new(),
                 ship <- Event::new(c"rcopy ship", kernel::static_lock_class!()),
                 work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
                 send <- Event::new(c"rcopy send", kernel::static_lock_class!()),
@@ -588,12 +620,12 @@ impl Set {
 
     /// What this node goes by at the units; `None` while its log is blank.
     pub(crate) fn node_key(&self) -> Option<NodeKey> {
-        let mine = (*self.durable.lock())?;
-        Some(NodeKey::new(
-            Set::key(&mine.uuid),
-            mine.node,
-            mine.generation,
-        ))
+        self.durable.lock().as_ref().map(Set::key_of)
+    }
+
+    /// What the node with this superblock goes by at the units.
+    pub(crate) fn key_of(mine: &Super) -> NodeKey {
+        NodeKey::new(Set::key(&mine.uuid), mine.node, mine.generation)
     }
 
     /// What [`core_crate::partner::answer`] has to know.
@@ -632,20 +664,15 @@ impl Set {
             .map_or(Found::Unused, RecordPlace::known)
     }
 
-    /// A volume's suspend has ended or begun. [`Set::all_suspended`] tells whether all are.
-    pub(crate) fn suspend(&self, member: u16, suspended: bool) {
-        let bit = 1u64.checked_shl(u32::from(member)).unwrap_or(0);
-        if suspended {
-            self.suspended.fetch_or(bit, Ordering::SeqCst);
-        } else {
-            self.suspended.fetch_and(!bit, Ordering::SeqCst);
-        }
-    }
-
     /// Whether all volumes are suspended, so that no I/O of a host is under way.
     pub(crate) fn all_suspended(&self) -> bool {
-        let all = u64::MAX >> (64 - u32::from(self.members_wanted.clamp(1, 64)));
-        self.suspended.load(Ordering::SeqCst) & all == all
+        (0..self.members_wanted).all(|m| self.suspended.has(m))
+    }
+
+    /// How to say in the kernel log what went wrong.
+    pub(crate) fn complain(&self) -> impl FnMut(core::fmt::Arguments<'_>) {
+        let name = self.name;
+        move |what| pr_err!("set {}: {what}\n", name.as_str())
     }
 
     /// Something happened that an administrator may wait for: ends `dmsetup wait` on the set's volumes.

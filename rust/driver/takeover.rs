@@ -11,7 +11,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
-    format::{Mark, Missing, NodeKey, Super},
+    format::{Mark, Missing, Super},
     layout::{MARK_OFFSET, SLOT_BYTES},
     merge::Position,
     ownership::{sequences_behind, Claim, Fencing, Found},
@@ -60,10 +60,6 @@ pub(crate) fn takeover(set: &Arc<Set>, asked: Asked, say: Say<'_>) -> Result {
     let records = set.journal().map_or(0, Journal::recovered_records);
     set.counters.takeover(began, records);
     Ok(())
-}
-
-fn key_of(mine: &Super) -> NodeKey {
-    NodeKey::new(Set::key(&mine.uuid), mine.node, mine.generation)
 }
 
 struct Takeover<'a> {
@@ -119,7 +115,7 @@ impl Takeover<'_> {
             );
         }
         if let (true, Some(mine)) = (self.seized, self.mine) {
-            units::release(self.set, key_of(&mine));
+            units::release(self.set, Set::key_of(&mine));
         }
         self.set
             .enter(Phase::Standby, format_args!("the takeover failed: {e:?}"));
@@ -177,16 +173,14 @@ impl Takeover<'_> {
         let set = self.set;
         set.enter(Phase::TakingOver, format_args!("{}", self.asked.as_str()));
         set.link.drop_conn();
-        while set.link.is_up() {
-            time::msleep(1);
-        }
+        set.link.wait_down();
     }
 
     fn fence(&mut self, say: Say<'_>) -> Result {
         let Some(mine) = self.mine else {
             return Err(EINVAL);
         };
-        let me = key_of(&mine);
+        let me = Set::key_of(&mine);
         // All or none: half a takeover would stop an owner that serves, and nobody would.
         units::answer(self.set, say).map_err(|e| e.errno())?;
         self.seized = self.set.reservation.is_some();

@@ -175,7 +175,7 @@ impl Target for Volume {
 
     fn postsuspend(&self) {
         self.keep();
-        self.set.suspend(self.member, true);
+        self.set.suspended.put(self.member, true);
     }
 
     fn preresume(&self) -> Result {
@@ -188,11 +188,8 @@ impl Target for Volume {
         {
             return Err(ENODEV);
         }
-        self.set.suspend(self.member, false);
-        let name = self.set.name;
-        recovery::start(&self.set, &mut |what| {
-            pr_err!("set {}: {what}\n", name.as_str())
-        })
+        self.set.suspended.put(self.member, false);
+        recovery::start(&self.set, &mut self.set.complain())
     }
 
     fn status(&self, kind: StatusKind, out: &mut dyn fmt::Write) {
@@ -210,8 +207,7 @@ impl Target for Volume {
     }
 
     fn message(&self, args: &[&str], out: &mut dyn fmt::Write) -> Result<bool> {
-        let name = self.set.name;
-        let mut say = |what: fmt::Arguments<'_>| pr_err!("set {}: {what}\n", name.as_str());
+        let mut say = self.set.complain();
         match args {
             ["takeover"] => takeover::takeover(&self.set, Asked::Message, &mut say).map(|()| false),
             ["takeover", "force"] => {

@@ -77,6 +77,11 @@ fn reservations(device: &BlockDevice) -> core::result::Result<Reservations<'_>, 
     device.reservations().ok_or(Failed::Unsupported)
 }
 
+/// The key under which a device is reserved.
+fn holder(device: &BlockDevice) -> core::result::Result<Option<u64>, Failed> {
+    Ok(reservations(device)?.holder()?.map(|h| h.key))
+}
+
 /// Makes one device this node's own; answers the reign of its key there.
 ///
 /// # Errors
@@ -146,8 +151,7 @@ pub(crate) fn answer(
         return Ok(());
     }
     each(set, |device, name| {
-        let asked = reservations(device).and_then(|r| Ok(r.holder()?));
-        match asked {
+        match holder(device) {
             Err(e @ Failed::Device(_)) => {
                 say(format_args!("{name}: {e}"));
                 Err(e)
@@ -159,8 +163,7 @@ pub(crate) fn answer(
 }
 
 /// Makes all of them this node's own, as far as `claim` goes; answers the newest reign of its keys. One
-/// that has no reservations does not keep
-/// it from seizing the others.
+/// that has no reservations does not keep it from seizing the others.
 ///
 /// # Errors
 ///
@@ -231,10 +234,7 @@ pub(crate) fn hold(set: &Set, me: NodeKey) -> Hold {
     };
     let mut worst = Hold::Mine;
     let _ = each(set, |device, _| {
-        let hold = match reservations(device).and_then(|r| Ok(r.holder()?)) {
-            Ok(held) => Hold::of(me, held.map(|h| h.key)),
-            Err(_) => Hold::Unknown,
-        };
+        let hold = holder(device).map_or(Hold::Unknown, |held| Hold::of(me, held));
         if rank(hold) > rank(worst) {
             worst = hold;
         }

@@ -8,7 +8,6 @@ use crate::{
     append,
     set::{Phase, Set},
 };
-use core::sync::atomic::Ordering;
 use core_crate::units::Seq;
 use kapi_crate::{
     bio::{BioQueue, BlkStatus, HostBio},
@@ -146,19 +145,13 @@ impl Set {
     /// A volume begins or ends a suspend without flush. Until it ends, the worker gives back whatever
     /// of it waits, again and again: a write may have been on its way into a queue when it began.
     pub(crate) fn give_back(&self, member: u16, begins: bool) {
-        let bit = 1u64.checked_shl(u32::from(member)).unwrap_or(0);
-        if begins {
-            self.giving_back.fetch_or(bit, Ordering::SeqCst);
-        } else {
-            self.giving_back.fetch_and(!bit, Ordering::SeqCst);
-        }
+        self.giving_back.put(member, begins);
         self.work.signal();
     }
 
     /// Whether the bio's volume is in a suspend without flush.
     pub(crate) fn gives_back(&self, bio: &HostBio<Io>) -> bool {
-        let bit = 1u64.checked_shl(u32::from(bio.io().member)).unwrap_or(0);
-        self.giving_back.load(Ordering::SeqCst) & bit != 0
+        self.giving_back.has(bio.io().member)
     }
 
     /// Gives back what waits: what has no record yet, and what has one that is not mirrored.
@@ -189,7 +182,7 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
             crate::recovery::replay_and_serve(set);
         }
         pass(set);
-        if set.giving_back.load(Ordering::SeqCst) > 0 {
+        if set.giving_back.any() {
             set.requeue_waiting();
         }
     }
@@ -215,7 +208,7 @@ fn cancel_failed(set: &Set) {
 
 /// How long the worker may sleep.
 fn tick_ms(set: &Set) -> u64 {
-    if set.giving_back.load(Ordering::SeqCst) > 0 {
+    if set.giving_back.any() {
         20
     } else {
         1000
