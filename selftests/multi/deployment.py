@@ -391,6 +391,21 @@ class Pair:
         self.owner, self.heir = deployment.a1, deployment.a2
         self.load = Load(deployment, chains)
 
+    def begin(self, tap):
+        """The first test: everything is up, and there is load."""
+        with tap.case("a volume that one serves and the other mirrors"):
+            self.d.start()
+            self.until_mirrored()
+            self.d.distance(2)
+            self.load.start(self.owner)
+            self.load.until(100)
+
+    def end(self, tap):
+        """The last one, if all others have passed."""
+        if not tap.failed:
+            with tap.case("in the end local unit and remote are equal"):
+                self.load.check_end(self.owner)
+
     def swap(self):
         self.owner, self.heir = self.heir, self.owner
 

@@ -327,12 +327,7 @@ def main():
         d = Deployment(lab, shared="nvme", fencing="reservation", metadata=True, partner_lost="continue",
                        storage_options=nvme.host_options(keep_alive=5))
         p = Pair(d)
-        with tap.case("a volume that one serves and the other mirrors"):
-            d.start()
-            p.until_mirrored()
-            d.distance(2)
-            p.load.start(d.a1)
-            p.load.until(100)
+        p.begin(tap)
         for name, test in CASES:
             if tap.failed:
                 break
@@ -343,9 +338,7 @@ def main():
                 p.load.until(rng.randrange(1, 100))
                 test(p, rng)
             print(f"# {time.monotonic() - began:.0f} s")
-        if not tap.failed:
-            with tap.case("in the end local unit and remote are equal"):
-                p.load.check_end(p.owner)
+        p.end(tap)
     tap.done()
 
 

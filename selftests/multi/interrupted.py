@@ -102,21 +102,14 @@ def main():
         d = Deployment(lab, shared="nvme", fencing="reservation", metadata=True, partner_lost="continue",
                        storage_options=nvme.host_options(keep_alive=15))
         p = Pair(d)
-        with tap.case("a volume that one serves and the other mirrors"):
-            d.start()
-            p.until_mirrored()
-            d.distance(2)
-            p.load.start(d.a1)
-            p.load.until(100)
+        p.begin(tap)
         for step, far, recorded in rng.sample(STEPS, k=min(ROUNDS, len(STEPS))):
             if tap.failed:
                 break
             with tap.case(f"the node that takes over dies: {step.replace('_', ' ')}"):
                 p.load.until(rng.randrange(20, 200))
                 interrupt(p, rng, step, far, recorded)
-        if not tap.failed:
-            with tap.case("in the end local unit and remote are equal"):
-                p.load.check_end(p.owner)
+        p.end(tap)
     tap.done()
 
 

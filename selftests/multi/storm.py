@@ -176,12 +176,7 @@ def main():
         d = Deployment(lab, smp=2, shared="nvme", fencing="reservation", metadata=True, partner_lost="continue",
                        storage_options=nvme.host_options(keep_alive=5), options={"lanes": 2, "records": 1024})
         p = Storm(d)
-        with tap.case("a volume that one serves and the other mirrors"):
-            d.start()
-            p.until_mirrored()
-            d.distance(2)
-            p.load.start(d.a1)
-            p.load.until(100)
+        p.begin(tap)
         for n, kind in enumerate(plan(rng), 1):
             if tap.failed:
                 break
@@ -190,9 +185,7 @@ def main():
                 time.sleep(rng.uniform(0, 1))
                 kind(p, rng)
                 p.load.check_remote()
-        if not tap.failed:
-            with tap.case("in the end local unit and remote are equal"):
-                p.load.check_end(p.owner)
+        p.end(tap)
         print(f"# {p.kills} kills, {sum(p.load.told())} writes acknowledged, lost {'?' if tap.failed else 0}")
         p.figures()
     tap.done()

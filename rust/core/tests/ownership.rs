@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{crc, geometry, superblock, UUID};
+use common::{crc, geometry, record, superblock, UUID};
 use core_crate::{
     format::{Copy_, Key, Missing, NodeKey, Role, SetName, Super},
     ownership::{
@@ -25,20 +25,6 @@ fn node(generation: u32, role: Role) -> Super {
         generation: Generation(generation),
         role,
         ..superblock(geometry())
-    }
-}
-
-fn record(generation: u32, node: u32) -> Ownership {
-    Ownership {
-        counter: 4,
-        uuid: UUID,
-        name: SetName::new("set-1.a_b+c:d").unwrap(),
-        generation: Generation(generation),
-        node,
-        unfenced: false,
-        stale: None,
-        shipped: Seq(50),
-        missing: None,
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{geometry, superblock, UUID};
+use common::{geometry, record, superblock, UUID};
 use core_crate::{
     format::{Copy_, Missing, Role, SetName, Super},
     ownership::{Fencing, Found, Kind, Ownership, Stale, LIMIT_STEP},
@@ -26,20 +26,6 @@ fn node(role: Role, copy: Copy_) -> Super {
         role,
         copy,
         ..superblock(geometry())
-    }
-}
-
-fn record(generation: u32, node: u32) -> Ownership {
-    Ownership {
-        counter: 4,
-        uuid: UUID,
-        name: SetName::new("set-1.a_b+c:d").unwrap(),
-        generation: Generation(generation),
-        node,
-        unfenced: false,
-        stale: None,
-        shipped: Seq(50),
-        missing: None,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod pmem;
 use core_crate::{
     format::{Copy_, Header, Key, Role, SetName, Super},
     layout::Geometry,
+    ownership::Ownership,
     units::{Extent, Generation, Op, Seq},
 };
 
@@ -97,6 +98,21 @@ pub fn superblock(geometry: Geometry) -> Super {
         unfenced: false,
         geometry,
         node: 0x0a0b_0c0d,
+        missing: None,
+    }
+}
+
+/// The ownership record of that set, up to date.
+pub fn record(generation: u32, node: u32) -> Ownership {
+    Ownership {
+        counter: 4,
+        uuid: UUID,
+        name: SetName::new("set-1.a_b+c:d").unwrap(),
+        generation: Generation(generation),
+        node,
+        unfenced: false,
+        stale: None,
+        shipped: Seq(50),
         missing: None,
     }
 }
