@@ -33,7 +33,7 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
-.PHONY: all toolchain module tools host-test model clippy fmt fmt-check lint check demo clean distclean help
+.PHONY: all toolchain module tools host-test model clippy fmt fmt-check lint check demo bench clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -75,8 +75,11 @@ check: $(need) ## every test: formatting, lints, host tests, and tests in virtua
 demo: all ## three virtual machines: one dies, its partner takes over, nothing is lost
 	@$(in_root) python3 scripts/demo.py
 
+bench: module ## what a write costs, exactly, beside DRBD and others: build/bench.json, build/bench.svg
+	@DMRC_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null) $(in_root) python3 scripts/bench/bench.py
+
 clean: ## remove what was built, keep the toolchain
-	rm -rf build/module build/clippy build/target build/vm $(module) build/rcopy
+	rm -rf build/module build/clippy build/target build/vm build/bench $(module) build/rcopy
 
 distclean: ## remove everything in build/
 	rm -rf build
@@ -86,6 +89,7 @@ help: ## this text
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST) | \
 		while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo; echo "Variables:"; echo
+	@echo "  ITEMS=<regex> make bench: only the rows whose names match (mirrored/, d16$$, ...)"
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
 	@echo "  MODEL=large  make model: more deaths, cuts and writes; hours, and tens of GB of memory"

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The benchmark: measures all rows, or those whose names match ITEMS, and writes
+
+    build/bench.json    figures and ratios
+    build/bench.svg     the same as plots
+    build/bench/*.profile   where instructions went, function by function
+
+Documentation/performance.rst says what is measured and how. Runs inside the private root.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import latency
+import report
+from machine import OUT, TOP, Machine, VmError
+
+SCENES = latency.SCENES
+
+
+def measure(row, machine):
+    """The row's figures, or why there are none."""
+    record = {"name": row.name, "title": row.title, "ours": row.ours}
+    try:
+        record |= row.measure(machine)
+    except (VmError, ValueError, KeyError, IndexError, OSError) as e:
+        record["error"] = str(e).strip()[-500:] or type(e).__name__
+    return record
+
+
+def run_scene(scene, wanted, show):
+    """Measures the wanted rows of a scene; yields their records."""
+    stacks = [(stack, [row for row in stack.rows if wanted(row)]) for stack in scene.stacks]
+    stacks = [(stack, rows) for stack, rows in stacks if rows]
+    if not stacks:
+        return []
+    records = []
+    left = [row for _, rows in stacks for row in rows]
+    try:
+        with Machine(scene.name, **scene.options) as machine:
+            for stack, rows in stacks:
+                machine.sh(stack.up)
+                if stack.device:
+                    machine.measure_idle(stack.device)
+                for row in rows:
+                    left.remove(row)
+                    records.append(measure(row, machine))
+                    show(records[-1])
+                if stack.down:
+                    machine.sh(stack.down)
+    except VmError as e:
+        # What could not be measured is said with the reason: no silent gaps.
+        reason = str(e).strip()
+        print(f"bench: {scene.name}: {reason}", file=sys.stderr)
+        for row in left:
+            records.append({"name": row.name, "title": row.title, "ours": row.ours, "error": reason[-500:]})
+            show(records[-1])
+    return records
+
+
+def commit():
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=TOP, capture_output=True, text=True).stdout.strip()
+    return os.environ.get("DMRC_COMMIT") or git("describe", "--always", "--dirty", "--abbrev=12") or "unknown"
+
+
+def main():
+    began = time.monotonic()
+    items = re.compile(os.environ.get("ITEMS") or ".")
+    os.makedirs(OUT, exist_ok=True)
+    subprocess.run([os.path.join(TOP, "scripts/bench/tools.sh")], check=True)
+
+    def wanted(row):
+        return items.search(row.name)
+    table = report.Table(sys.stdout)
+    records = []
+    for scene in SCENES:
+        records += run_scene(scene, wanted, table.row)
+    if not records:
+        sys.exit(f"bench: no row matches ITEMS={items.pattern}")
+    ok = report.finish(records, commit(), complete=items.pattern == ".", seconds=time.monotonic() - began)
+    return 0 if ok else 1
+
+
+sys.exit(main())

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One machine of exact time, and what is measured in it.
+
+Its time is what it executes: QEMU's icount makes one instruction one nanosecond, and time in which
+nothing is to do passes at once. The plugin (count.c) counts between the marks that load and watch
+leave (mark.h); each of their runs is one *window*.
+"""
+
+import json
+import os
+import shlex
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(TOP, "scripts", "vm"))
+
+from vmlib import MIB, PMEM_BASE_MIB, Lab, VmError  # noqa: E402
+
+OUT = os.path.join(TOP, "build", "bench")
+TOOLS = "/repo/build/bench"
+STACKS = "/repo/scripts/bench/stacks.sh"
+# The kernel tests its ciphers behind the scenes for some seconds after a boot.
+QUIET_SECONDS = 4
+
+
+class Window:
+    """What the plugin counted between two marks."""
+
+    def __init__(self, lines):
+        self.instructions = 0
+        self.regions = []
+        self.stores = self.stored = self.fences = self.flushes = 0
+        self.blocks = {}
+        self.fence_sites = {}
+        for line in lines:
+            kind, *rest = line.split()
+            if kind == "window":
+                self.instructions = int(rest[1])
+            elif kind == "region":
+                self.regions.append([int(word) for word in rest[1:]])
+            elif kind == "stores":
+                self.stores, self.stored = (int(word) for word in rest)
+            elif kind == "order":
+                self.fences, self.flushes = (int(word) for word in rest)
+            elif kind == "block":
+                address, runs, length = int(rest[0], 16), int(rest[1]), int(rest[2])
+                self.blocks[address] = self.blocks.get(address, 0) + runs * length
+            elif kind == "fence":
+                self.fence_sites[int(rest[0], 16)] = int(rest[1])
+
+
+class Machine:
+    """A started guest with the module loaded. Use it as a context."""
+
+    def __init__(self, name, pmem=(64, 64), regions=False):
+        """regions: count stores to persistent memory, and fences (slower)."""
+        self.name = name
+        self.counts = os.path.join(OUT, name + ".count")
+        plugin = f"{OUT}/count.so,out={self.counts},profile=1"
+        if regions:
+            start = PMEM_BASE_MIB
+            for size in pmem:
+                plugin += f",region={start * MIB:#x}-{(start + size) * MIB:#x}"
+                start += size
+        self.lab = Lab("bench-" + name, add=["scripts/bench", "build/bench/load", "build/bench/watch"])
+        self.vm = self.lab.vm(name, pmem=list(pmem), exact=True, qemu=["-plugin", plugin])
+        self.seen = 0
+        self.idle = 0.0
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.lab.close()
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        return self.lab.__exit__(kind, value, trace)
+
+    def start(self):
+        self.vm.start()
+        self.seen = 0
+        self.vm.load_module()
+        self.sh(f"sleep {QUIET_SECONDS}; up_null")
+
+    def sh(self, script, timeout=120):
+        """Runs a script that knows the functions of stacks.sh; returns its output."""
+        return self.vm.ok(f". {STACKS}\n{script}", timeout)
+
+    def windows(self):
+        """Those that ended since the last call."""
+        with open(self.counts) as f:
+            records = f.read().split("end\n")[:-1]
+        new, self.seen = records[self.seen:], len(records)
+        return [Window(record.splitlines()) for record in new]
+
+    def load(self, options, *devices, settle=0, timeout=200):
+        """One run of the load. Returns its figures, with the window beside them.
+
+        settle: milliseconds for work behind the host's back, which counts."""
+        self.windows()
+        out = self.sh(f"{TOOLS}/load {options} -t {settle} {shlex.join(devices)}", timeout)
+        figures = json.loads(out.splitlines()[-1])
+        window = self.windows()[-1]
+        figures["window"] = window
+        figures["total_per_io"] = (window.instructions - settle * self.idle) / figures["n"]
+        return figures
+
+    def measure_idle(self, device):
+        """What a stack costs while nobody uses it, instructions a millisecond."""
+        self.idle = 0.0
+        rest = 1000
+        self.idle = self.load("-n 1 -w 1", device, settle=rest)["window"].instructions / rest
+
+    def watch(self, name, field, value, interval_us=1000, limit_s=120):
+        """Waits until a status field has a value; returns the status line as a dictionary, with
+        the nanoseconds that it took under "waited"."""
+        self.windows()
+        out = self.sh(f"{TOOLS}/watch {name} {field} {value} {interval_us} {limit_s * 1000}",
+                      timeout=limit_s + 60)
+        answer = json.loads(out.splitlines()[-1])
+        words = answer["status"].split()
+        status = dict(zip(words[::2], words[1::2]))
+        status["waited"] = answer["ended"] - answer["began"]
+        status["ended"] = answer["ended"]
+        status["window"] = self.windows()[-1]
+        return status
+
+    def status(self, name="rc"):
+        words = self.sh(f"dmsetup status {name}").split()[3:]
+        return dict(zip(words[::2], words[1::2]))
+
+    def symbols(self):
+        """Sorted (address, name) of the kernel's and the modules' functions."""
+        self.sh("cat /proc/kallsyms >/dev/virtio-ports/report")
+        symbols = []
+        for line in self.vm.report():
+            words = line.split()
+            if len(words) >= 3 and words[1] in "tTwW":
+                symbols.append((int(words[0], 16), words[2]))
+        return sorted(symbols)
+
+
+__all__ = ["Machine", "VmError", "Window", "OUT", "TOP"]

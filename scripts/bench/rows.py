@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a row of the table is, and how most of them are measured."""
+
+import dataclasses
+import typing
+
+# Fields of a row that are figures, in the order in which they are written out.
+LATENCY = ("p50", "p90", "p99", "max", "mean", "per_io", "total_per_io")
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the table.
+
+    name: unique; ITEMS picks by it. title: what it is, for a reader. ours: whether it is
+    remote-copy's. measure: Machine -> dictionary of figures."""
+
+    name: str
+    title: str
+    ours: bool
+    measure: typing.Callable
+
+
+@dataclasses.dataclass
+class Stack:
+    """Rows that share one stack of devices.
+
+    up: a line of shell that makes it; down: one that takes it away, if others follow in the
+    same machine."""
+
+    up: str
+    rows: list
+    device: str = ""
+    down: str = ""
+
+
+@dataclasses.dataclass
+class Scene:
+    """Stacks that are measured one after the other in one machine."""
+
+    name: str
+    stacks: list
+    options: dict = dataclasses.field(default_factory=dict)
+
+
+def figures_of(run):
+    """The part of a load's figures that goes into a row."""
+    return {key: run[key] for key in LATENCY if key in run} | {"n": run["n"]}
+
+
+def load_row(name, title, options, device, ours=False, settle=0):
+    """A row that is one run of the load."""
+    def measure(machine):
+        return figures_of(machine.load(options, device, settle=settle))
+    return Row(name, title, ours, measure)
