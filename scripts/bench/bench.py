@@ -15,11 +15,15 @@ import subprocess
 import sys
 import time
 
+import counting
+import crash
 import latency
+import remote
 import report
+import scale
 from machine import OUT, TOP, Machine, VmError
 
-SCENES = latency.SCENES
+SCENES = latency.SCENES + remote.SCENES + scale.SCENES + counting.SCENES + crash.SCENES
 
 
 def measure(row, machine):
@@ -43,7 +47,7 @@ def run_scene(scene, wanted, show):
     try:
         with Machine(scene.name, **scene.options) as machine:
             for stack, rows in stacks:
-                machine.sh(stack.up)
+                machine.up(stack.up)
                 if stack.device:
                     machine.measure_idle(stack.device)
                 for row in rows:
@@ -77,12 +81,16 @@ def main():
     def wanted(row):
         return items.search(row.name)
     table = report.Table(sys.stdout)
-    records = []
+    records, scenes = [], {}
     for scene in SCENES:
-        records += run_scene(scene, wanted, table.row)
+        started = time.monotonic()
+        measured = run_scene(scene, wanted, table.row)
+        if measured:
+            records += measured
+            scenes[scene.name] = round(time.monotonic() - started)
     if not records:
         sys.exit(f"bench: no row matches ITEMS={items.pattern}")
-    ok = report.finish(records, commit(), complete=items.pattern == ".", seconds=time.monotonic() - began)
+    ok = report.finish(records, commit(), complete=items.pattern == ".", seconds=time.monotonic() - began, scenes=scenes)
     return 0 if ok else 1
 
 

@@ -43,6 +43,8 @@ struct plan {
 	int sequential, sync;
 	int devices, fd[DEVICES_MAX];
 	uint64_t random, place;
+	/* Ends with the program: its end would wait for a timer tick. */
+	aio_context_t context;
 };
 
 struct io {
@@ -87,8 +89,11 @@ static struct io next_io(struct plan *p)
 	return io;
 }
 
-static void run_one_by_one(struct plan *p, char *buffer, long count, uint64_t *took)
+/* Both return when the last one was done. */
+static uint64_t run_one_by_one(struct plan *p, char *buffer, long count, uint64_t *took)
 {
+	uint64_t ended = now();
+
 	for (long i = 0; i < count; i++) {
 		struct io io = next_io(p);
 		uint64_t began = now();
@@ -99,22 +104,22 @@ static void run_one_by_one(struct plan *p, char *buffer, long count, uint64_t *t
 			die(io.is_read ? "pread" : "pwrite");
 		if (p->sync && fdatasync(io.fd))
 			die("fdatasync");
-		took[i] = now() - began;
+		ended = now();
+		took[i] = ended - began;
 	}
+	return ended;
 }
 
-static void run_deep(struct plan *p, char *buffer, long count, uint64_t *took)
+static uint64_t run_deep(struct plan *p, char *buffer, long count, uint64_t *took)
 {
 	static struct iocb blocks[DEPTH_MAX], *batch[DEPTH_MAX];
 	static struct io_event events[DEPTH_MAX];
 	static uint64_t began[DEPTH_MAX];
 	static int idle[DEPTH_MAX];
-	aio_context_t context = 0;
+	uint64_t ended = now();
 	long submitted = 0, done = 0;
 	int idles = 0;
 
-	if (syscall(SYS_io_setup, p->depth, &context))
-		die("io_setup");
 	for (int i = 0; i < p->depth; i++)
 		idle[idles++] = i;
 	while (done < count) {
@@ -135,12 +140,11 @@ static void run_deep(struct plan *p, char *buffer, long count, uint64_t *took)
 			batch[fresh++] = &blocks[slot];
 			began[slot] = now();
 		}
-		if (fresh && syscall(SYS_io_submit, context, (long)fresh, batch) != fresh)
+		if (fresh && syscall(SYS_io_submit, p->context, (long)fresh, batch) != fresh)
 			die("io_submit");
 
-		long got = syscall(SYS_io_getevents, context, 1l, p->depth, events, NULL);
-		uint64_t ended = now();
-
+		long got = syscall(SYS_io_getevents, p->context, 1l, p->depth, events, NULL);
+		ended = now();
 		if (got < 1)
 			die("io_getevents");
 		for (long i = 0; i < got; i++) {
@@ -154,12 +158,12 @@ static void run_deep(struct plan *p, char *buffer, long count, uint64_t *took)
 			idle[idles++] = slot;
 		}
 	}
-	syscall(SYS_io_destroy, context);
+	return ended;
 }
 
-static void run(struct plan *p, char *buffer, long count, uint64_t *took)
+static uint64_t run(struct plan *p, char *buffer, long count, uint64_t *took)
 {
-	(p->depth == 1 ? run_one_by_one : run_deep)(p, buffer, count, took);
+	return (p->depth == 1 ? run_one_by_one : run_deep)(p, buffer, count, took);
 }
 
 static int ascending(const void *a, const void *b)
@@ -241,12 +245,13 @@ int main(int argc, char **argv)
 
 		memcpy(buffer + i, &word, 8);
 	}
+	if (p.depth > 1 && syscall(SYS_io_setup, p.depth, &p.context))
+		die("io_setup");
 	run(&p, buffer, p.warm, took);
 
 	mark_begin();
 	uint64_t began = now();
-	run(&p, buffer, p.count, took);
-	uint64_t elapsed = now() - began;
+	uint64_t elapsed = run(&p, buffer, p.count, took) - began;
 	if (p.settle_ms)
 		usleep(p.settle_ms * 1000);
 	mark_end();

@@ -8,6 +8,7 @@ leave (mark.h); each of their runs is one *window*.
 
 import json
 import os
+import re
 import shlex
 import sys
 
@@ -15,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(TOP, "scripts", "vm"))
 
-from vmlib import MIB, PMEM_BASE_MIB, Lab, VmError  # noqa: E402
+from vmlib import MIB, PMEM_BASE_MIB, Lab, VmError, wait_until  # noqa: E402
 
 OUT = os.path.join(TOP, "build", "bench")
 TOOLS = "/repo/build/bench"
@@ -67,6 +68,8 @@ class Machine:
         self.vm = self.lab.vm(name, pmem=list(pmem), exact=True, qemu=["-plugin", plugin])
         self.seen = 0
         self.idle = 0.0
+        self.names = None
+        self.dumps = 0
 
     def __enter__(self):
         try:
@@ -134,13 +137,38 @@ class Machine:
 
     def symbols(self):
         """Sorted (address, name) of the kernel's and the modules' functions."""
-        self.sh("cat /proc/kallsyms >/dev/virtio-ports/report")
-        symbols = []
-        for line in self.vm.report():
-            words = line.split()
-            if len(words) >= 3 and words[1] in "tTwW":
-                symbols.append((int(words[0], 16), words[2]))
-        return sorted(symbols)
+        if not self.names:
+            self.dumps += 1
+            self.sh("(cat /proc/kallsyms; echo done) >/dev/virtio-ports/report")
+            wait_until(lambda: self.vm.report().count("done") == self.dumps, 60, "the list of symbols")
+            lines = (line.split() for line in self.vm.report())
+            self.names = sorted({(int(words[0], 16), words[2]) for words in lines
+                                 if len(words) >= 3 and words[1] in "tTwW"})
+        return self.names
+
+    def up(self, script):
+        """Makes a stack; which may load modules."""
+        self.names = None
+        self.sh(script)
+
+    def cut(self, script, timeout=120):
+        """Runs a script, cuts the power the moment it has ended, and boots again. What lies in
+        persistent memory is there again."""
+        self.vm.spawn(f". {STACKS}\n{script}\necho b >/proc/sysrq-trigger")
+        wait_until(lambda: self.vm.dead, timeout, f"{self.name}: dies after {script}")
+        self.vm.kill()
+        self.start()
+
+    def said(self, pattern):
+        """The newest line of the kernel log that matches: (seconds, match), or VmError."""
+        found = None
+        for line in self.sh("dmesg").splitlines():
+            match = re.search(pattern, line)
+            if match:
+                found = float(re.match(r"\[ *([0-9.]+)\]", line).group(1)), match
+        if not found:
+            raise VmError(f"the kernel did not say {pattern!r}")
+        return found
 
 
 __all__ = ["Machine", "VmError", "Window", "OUT", "TOP"]

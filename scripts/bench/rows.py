@@ -4,6 +4,8 @@
 import dataclasses
 import typing
 
+import breakdown
+
 # Fields of a row that are figures, in the order in which they are written out.
 LATENCY = ("p50", "p90", "p99", "max", "mean", "per_io", "total_per_io")
 
@@ -45,11 +47,17 @@ class Scene:
 
 def figures_of(run):
     """The part of a load's figures that goes into a row."""
-    return {key: run[key] for key in LATENCY if key in run} | {"n": run["n"]}
+    figures = {key: run[key] for key in LATENCY if key in run} | {"n": run["n"]}
+    if run["bytes"] > run["n"] * 4096:
+        figures["MB_per_s"] = run["bytes"] / run["n"] * 1000 / run["per_io"]
+    return figures
 
 
 def load_row(name, title, options, device, ours=False, settle=0):
     """A row that is one run of the load."""
     def measure(machine):
-        return figures_of(machine.load(options, device, settle=settle))
+        run = machine.load(options, device, settle=settle)
+        if name in breakdown.PROFILED:
+            breakdown.write(name, run["window"], run["n"], machine.symbols())
+        return figures_of(run)
     return Row(name, title, ours, measure)

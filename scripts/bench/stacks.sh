@@ -9,6 +9,7 @@
 #	/dev/nullb1	remote, or the peer's   /dev/pmem1  the same of the other node
 
 set -e
+watch=/repo/build/bench/watch
 mib=61440
 sectors=$((mib * 2048))
 rcopy_options=		# more words for remote-copy's table lines; set by who calls
@@ -115,6 +116,19 @@ up_drbd()
 	grep -A1 '^ 0:' /proc/drbd
 }
 
+# After a crash: the metadata is what it was, so DRBD finds out what to send again.
+again_drbd()
+{
+	ip link set lo mtu 9000
+	mkdir -p /var/lock
+	modprobe drbd usermode_helper=/bin/true minor_count=8
+	for minor in 0 1; do
+		drbdmeta --force $minor v08 /dev/pmem$minor flex-external apply-al </dev/null >/dev/null 2>&1
+		drbd_attach $minor
+	done
+	drbd_connect C
+}
+
 # -- remote-copy ------------------------------------------------------------------------------
 
 # up_log [<remote>]: no partner.
@@ -132,12 +146,20 @@ up_pair()
 	link a1 10.0.0.1 a2 10.0.0.2 0 "${2:-9000}"
 	blank /dev/pmem0
 	blank /dev/pmem1
-	pair_options="remote dev:${1:-/dev/nullb1} fencing external $rcopy_options"
+	start_pair "${1:-/dev/nullb1}" "create in_step"
+}
+
+# start_pair <remote> [create in_step]: on top of the logs that are there.
+start_pair()
+{
+	pair_options="remote dev:$1 fencing external $rcopy_options"
+	create_words=${2:+2}
 	ip netns exec a2 dmsetup create rc2 --table "0 $sectors remote-copy standby s /dev/nullb0 \
 		$((10 + rcopy_words)) log /dev/pmem1 partner 10.0.0.1:7000 listen 10.0.0.2:7000 $pair_options"
 	ip netns exec a1 dmsetup create rc --table "0 $sectors remote-copy initiator s /dev/nullb0 \
-		$((12 + rcopy_words)) log /dev/pmem0 partner 10.0.0.2:7000 listen 10.0.0.1:7000 $pair_options create in_step"
-	/repo/build/bench/watch rc mirror mirrored 10000
+		$((10 + rcopy_words + ${create_words:-0})) log /dev/pmem0 partner 10.0.0.2:7000 listen 10.0.0.1:7000 \
+		$pair_options ${2:-}"
+	$watch rc mirror mirrored 10000
 }
 
 down_pair()
@@ -147,6 +169,20 @@ down_pair()
 	ip netns delete a1
 	ip netns delete a2
 }
+
+# up_sets <number>: so many sets, each with a volume and 4 MiB of log of its own.
+up_sets()
+{
+	dd if=/dev/zero of=/dev/pmem0 bs=1M count=256 conv=fsync 2>/dev/null
+	i=0
+	while [ $i -lt "$1" ]; do
+		dmsetup create "rc$i" --table "0 $sectors remote-copy initiator s$i /dev/nullb0 12 \
+			log /dev/pmem0 log_offset $((i * 4))M log_size 4M partner none remote dev:/dev/nullb1 create in_step"
+		i=$((i + 1))
+	done
+}
+
+down_sets() { dmsetup remove_all; }
 
 # up_remote <one-way delay ms>: /dev/nullb1 behind NVMe over TCP, the target in a namespace of its own.
 up_remote()
