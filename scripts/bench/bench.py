@@ -26,11 +26,13 @@ from machine import OUT, TOP, Machine, VmError
 SCENES = latency.SCENES + remote.SCENES + scale.SCENES + counting.SCENES + crash.SCENES
 
 
-def measure(row, machine):
+def measure(row, check, machine):
     """The row's figures, or why there are none."""
     record = {"name": row.name, "title": row.title, "ours": row.ours}
     try:
-        record |= row.measure(machine)
+        figures = row.measure(machine)
+        machine.sh(check)
+        record |= figures
     except (VmError, ValueError, KeyError, IndexError, OSError) as e:
         record["error"] = str(e).strip()[-500:] or type(e).__name__
     return record
@@ -52,7 +54,7 @@ def run_scene(scene, wanted, show):
                     machine.measure_idle(stack.device)
                 for row in rows:
                     left.remove(row)
-                    records.append(measure(row, machine))
+                    records.append(measure(row, stack.check, machine))
                     show(records[-1])
                 if stack.down:
                     machine.sh(stack.down)

@@ -35,7 +35,7 @@ def ours_again(before):
 def drbd_again(before, to_the_end):
     def measure(machine):
         machine.cut(before)
-        machine.sh("again_drbd; sleep 1")
+        machine.sh("again_drbd; poll 60 sh -c 'dmesg | grep -q \"Began resync as SyncSource\"'")
         began, found = machine.said(r"Began resync as SyncSource \(will sync (\d+) KB")
         figures = {"resent_bytes": int(found.group(1)) * 1024}
         if to_the_end:

@@ -49,10 +49,10 @@ SCENES = [
         "drbd-alone", "DRBD without a peer", "/dev/drbd0"), "/dev/drbd0")]),
     Scene("drbd-a", [Stack("up_drbd A 50", family(
         "drbd-a", "DRBD A, peer 100 ms away", "/dev/drbd0", settle=3000, only=("d1", "d16", "fsync")),
-        "/dev/drbd0")]),
-    Scene("drbd-c", [Stack("up_drbd C", family("drbd-c", "DRBD C", "/dev/drbd0"), "/dev/drbd0")]),
+        "/dev/drbd0", check="in_step_drbd")]),
+    Scene("drbd-c", [Stack("up_drbd C", family("drbd-c", "DRBD C", "/dev/drbd0"), "/dev/drbd0", check="in_step_drbd")]),
     Scene("log", [Stack("up_log", family(
-        "log", "remote-copy, log only", mapped("rc"), ours=True), mapped("rc"))]),
+        "log", "remote-copy, log only", mapped("rc"), ours=True), mapped("rc"), check="is_serving")]),
     Scene("mirrored", [Stack("up_pair", family(
-        "mirrored", "remote-copy, mirrored", mapped("rc"), ours=True), mapped("rc"))]),
+        "mirrored", "remote-copy, mirrored", mapped("rc"), ours=True), mapped("rc"), check="is_mirrored")]),
 ]

@@ -41,7 +41,8 @@ def away(rtt):
     ]
     if rtt in (0, 100):
         rows.append(burst_row(f"async-{rtt}/burst", f"{what}: burst of 48 MB, depth 16", device, True))
-    return Scene(f"async-{rtt}", [Stack(f"up_remote {rtt / 2:g}; up_pair /dev/nvme0n1", rows, device)])
+    return Scene(f"async-{rtt}", [Stack(f"up_remote {rtt / 2:g}; up_pair /dev/nvme0n1", rows, device,
+                                             check="has_room")])
 
 
 def sync(rtt):
@@ -51,7 +52,7 @@ def sync(rtt):
         f"up_remote {rtt / 2:g}; rcopy_options='mode sync' rcopy_words=2; up_pair /dev/nvme0n1", [
             drained_row(f"sync-{rtt}/d1", f"{what}: 4 KiB random writes, depth 1", "-n 500", device),
             drained_row(f"sync-{rtt}/d16", f"{what}: 4 KiB random writes, depth 16", "-q 16 -n 2000", device),
-        ], device)])
+        ], device, check="has_room")])
 
 
 SCENES = [
@@ -59,5 +60,5 @@ SCENES = [
     *(sync(rtt) for rtt in (0, 10)),
     Scene("drbd-a-burst", [Stack("up_drbd A 50", [
         burst_row("drbd-a/burst", "DRBD A, peer 100 ms away: burst of 48 MB, depth 16", "/dev/drbd0", False)],
-        "/dev/drbd0")]),
+        "/dev/drbd0", check="in_step_drbd")]),
 ]

@@ -28,12 +28,13 @@ class Stack:
     """Rows that share one stack of devices.
 
     up: a line of shell that makes it; down: one that takes it away, if others follow in the
-    same machine."""
+    same machine; check: one that fails if the stack is not what was to be measured any more."""
 
     up: str
     rows: list
     device: str = ""
     down: str = ""
+    check: str = "true"
 
 
 @dataclasses.dataclass

@@ -19,6 +19,6 @@ SCENES = [
     # The partner does what DRBD's does and the remote does not exist: like for like with DRBD C.
     Scene("mirror-only", [Stack("up_pair /dev/none", family(
         "mirror-only", "remote-copy, mirrored, no remote", mapped("rc"), ours=True, only=("d1", "d16", "d64")),
-        mapped("rc"))]),
+        mapped("rc"), check="is_mirrored")]),
     Scene("sets", [sets(1), sets(8), sets(64)], {"pmem": (256, 64)}),
 ]

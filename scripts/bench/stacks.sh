@@ -96,9 +96,30 @@ up_drbd_alone()
 
 drbd_connect()	# <protocol>
 {
-	drbdsetup-84 connect r0 127.0.0.1:7001 127.0.0.1:7002 "--protocol=$1" --sndbuf-size=10M --rcvbuf-size=10M
-	drbdsetup-84 connect r1 127.0.0.1:7002 127.0.0.1:7001 "--protocol=$1" --sndbuf-size=10M --rcvbuf-size=10M
+	# Patience: by default a congested link that is 100 ms long is given up on, and then DRBD is
+	# fast because it copies nothing.
+	net="--protocol=$1 --sndbuf-size=10M --rcvbuf-size=10M --ping-timeout=100 --timeout=95 --ping-int=120"
+	# shellcheck disable=SC2086 # words
+	{
+		drbdsetup-84 connect r0 127.0.0.1:7001 127.0.0.1:7002 $net
+		drbdsetup-84 connect r1 127.0.0.1:7002 127.0.0.1:7001 $net
+	}
 }
+
+# poll <seconds> <command>: until it succeeds.
+poll()
+{
+	tries=$(($1 * 20))
+	shift
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || { echo "stacks.sh: in vain: $*"; return 1; }
+		sleep 0.05
+	done
+}
+
+drbd_is() { grep -q "^ 0: cs:Connected .*ds:$1" /proc/drbd && grep -q "^ 1: cs:Connected .*ds:$1" /proc/drbd; }
+in_step_drbd() { drbd_is UpToDate/UpToDate || { cat /proc/drbd; false; }; }
 
 # up_drbd <protocol> [<one-way delay ms>]: both ends in this machine, in step without a resync.
 up_drbd()
@@ -108,12 +129,11 @@ up_drbd()
 	drbd_node 0
 	drbd_node 1
 	drbd_connect "$1"
-	drbdsetup-84 wait-connect 0 --wfc-timeout=30
+	poll 30 drbd_is Inconsistent/Inconsistent
 	drbdsetup-84 new-current-uuid 0 --clear-bitmap
 	drbdsetup-84 primary 0
+	poll 10 drbd_is UpToDate/UpToDate
 	netem "${2:-0}" lo
-	sleep 2
-	grep -A1 '^ 0:' /proc/drbd
 }
 
 # After a crash: the metadata is what it was, so DRBD finds out what to send again.
@@ -162,6 +182,10 @@ start_pair()
 	$watch rc mirror mirrored 10000
 }
 
+is_serving() { dmsetup status rc | grep -q ' state serving '; }
+is_mirrored() { dmsetup status rc | grep -q ' state serving .* mirror mirrored '; }
+has_room() { is_mirrored && dmsetup status rc | grep -q ' log_full 0 '; }
+
 down_pair()
 {
 	dmsetup remove rc
@@ -207,6 +231,5 @@ up_remote()
 		ip netns exec $ns sysctl -q "net.ipv4.tcp_wmem=4096 1000000 20000000" "net.ipv4.tcp_rmem=4096 1000000 20000000"
 	done
 	nsenter --net=/run/netns/here nvme connect -t tcp -a 10.1.0.2 -s 4420 -n remote >/dev/null
-	i=0
-	while [ ! -b /dev/nvme0n1 ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.1; done
+	poll 10 test -b /dev/nvme0n1
 }
