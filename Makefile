@@ -89,6 +89,7 @@ help: ## this text
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST) | \
 		while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo; echo "Variables:"; echo
+	@echo "  CALLERS=<function> make bench: profiles name the callers of that function of the kernel"
 	@echo "  ITEMS=<regex> make bench: only the rows whose names match (mirrored/, d16$$, ...)"
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"

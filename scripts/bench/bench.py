@@ -46,25 +46,32 @@ def run_scene(scene, wanted, show):
         return []
     records = []
     left = [row for _, rows in stacks for row in rows]
+
+    def failed(rows, error):
+        # What could not be measured is said with the reason: no silent gaps.
+        print(f"bench: {scene.name}: {error}", file=sys.stderr)
+        for row in [row for row in rows if row in left]:
+            left.remove(row)
+            records.append({"name": row.name, "title": row.title, "ours": row.ours,
+                            "error": str(error).strip()[-500:]})
+            show(records[-1])
     try:
         with Machine(scene.name, **scene.options) as machine:
             for stack, rows in stacks:
-                machine.up(stack.up)
-                if stack.device:
-                    machine.measure_idle(stack.device)
-                for row in rows:
-                    left.remove(row)
-                    records.append(measure(row, stack.check, machine))
-                    show(records[-1])
-                if stack.down:
-                    machine.sh(stack.down)
+                try:
+                    machine.up(stack.up)
+                    if stack.device:
+                        machine.measure_idle(stack.device)
+                    for row in rows:
+                        records.append(measure(row, stack.check, machine))
+                        left.remove(row)
+                        show(records[-1])
+                    if stack.down:
+                        machine.sh(stack.down)
+                except VmError as e:
+                    failed(rows, e)
     except VmError as e:
-        # What could not be measured is said with the reason: no silent gaps.
-        reason = str(e).strip()
-        print(f"bench: {scene.name}: {reason}", file=sys.stderr)
-        for row in left:
-            records.append({"name": row.name, "title": row.title, "ours": row.ours, "error": reason[-500:]})
-            show(records[-1])
+        failed(list(left), e)
     return records
 
 

@@ -2,11 +2,12 @@
 /*
  * A QEMU plugin that counts what a guest executes between two marks (mark.h).
  *
- *	-plugin count.so,out=<file>[,profile=1][,region=<from>-<to>...]
+ *	-plugin count.so,out=<file>[,profile=1][,region=<from>-<to>...][,callers=<address>]
  *
  * Always: instructions. With profile: how often each block of code ran, so that functions can be
  * told apart. With regions of guest-physical memory (persistent memory): stores there, their
  * bytes, how many were non-temporal, and all stores of the kernel, fences and flushes of lines.
+ * With callers: which blocks ran before the one at that address, the start of a function.
  *
  * One window a record in the output:
  *
@@ -16,6 +17,7 @@
  *	order <sfence> <flushes of cache lines>
  *	block <address> <runs> <instructions of one run>
  *	fence <address> <runs>
+ *	caller <address> <runs>
  *	end
  *
  * For one virtual processor. A block that a fault ends early counts as a whole.
@@ -35,7 +37,7 @@
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
 struct block {
-	uint64_t address, instructions, runs;
+	uint64_t address, instructions, runs, calls;
 	struct block *next;
 };
 
@@ -51,7 +53,8 @@ static int regions;
 
 static uint64_t instructions, windows;
 static uint64_t kernel_stores, kernel_bytes, fences, flushes;
-static struct block *blocks;
+static struct block *blocks, *before;
+static uint64_t called;
 static struct site *sites;
 static int profile;
 static FILE *out;
@@ -63,6 +66,9 @@ static void on_block(unsigned int cpu, void *data)
 	(void)cpu;
 	b->runs++;
 	instructions += b->instructions;
+	if (b->address == called && before)
+		before->calls++;
+	before = b;
 }
 
 static void on_fence(unsigned int cpu, void *data)
@@ -108,7 +114,7 @@ static void begin(void)
 	for (int i = 0; i < regions; i++)
 		region[i].stores = region[i].bytes = region[i].streamed = 0;
 	for (struct block *b = blocks; b; b = b->next)
-		b->runs = 0;
+		b->runs = b->calls = 0;
 	for (struct site *s = sites; s; s = s->next)
 		s->runs = 0;
 }
@@ -127,6 +133,9 @@ static void end(void)
 		if (b->runs)
 			fprintf(out, "block %" PRIx64 " %" PRIu64 " %" PRIu64 "\n", b->address, b->runs,
 				b->instructions);
+	for (struct block *b = blocks; b; b = b->next)
+		if (b->calls)
+			fprintf(out, "caller %" PRIx64 " %" PRIu64 "\n", b->address, b->calls);
 	for (struct site *s = sites; s; s = s->next)
 		if (s->runs)
 			fprintf(out, "fence %" PRIx64 " %" PRIu64 "\n", s->address, s->runs);
@@ -237,6 +246,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 			out = fopen(value, "w");
 		} else if (!strncmp(argv[i], "profile=", 8)) {
 			profile = atoi(value);
+		} else if (!strncmp(argv[i], "callers=", 8)) {
+			called = strtoull(value, NULL, 0);
 		} else if (!strncmp(argv[i], "region=", 7) && regions < REGIONS_MAX) {
 			region[regions].from = strtoull(value, &value, 0);
 			region[regions].to = *value ? strtoull(value + 1, NULL, 0) : 0;

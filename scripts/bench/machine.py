@@ -21,8 +21,21 @@ from vmlib import MIB, PMEM_BASE_MIB, Lab, VmError, wait_until  # noqa: E402
 OUT = os.path.join(TOP, "build", "bench")
 TOOLS = "/repo/build/bench"
 STACKS = "/repo/scripts/bench/stacks.sh"
+# A kernel function whose callers the profiles name, if somebody asks for it.
+CALLERS = os.environ.get("CALLERS")
+SYMBOLS = os.path.join(OUT, "symbols")
 # The kernel tests its ciphers behind the scenes for some seconds after a boot.
 QUIET_SECONDS = 4
+
+
+def known_address(name):
+    """The address of a function of the kernel, which is the same in every boot, from an earlier run."""
+    try:
+        with open(SYMBOLS) as f:
+            return next(int(address, 16) for address, symbol in map(str.split, f) if symbol == name)
+    except (OSError, StopIteration):
+        sys.exit(f"bench: CALLERS={name}: no such function; an earlier run of a row with a profile "
+                 "must have left the list of them")
 
 
 class Window:
@@ -32,8 +45,11 @@ class Window:
         self.instructions = 0
         self.regions = []
         self.stores = self.stored = self.fences = self.flushes = 0
+        # Of each block of code: instructions, and how often it ran.
         self.blocks = {}
+        self.runs = {}
         self.fence_sites = {}
+        self.callers = {}
         for line in lines:
             kind, *rest = line.split()
             if kind == "window":
@@ -47,8 +63,10 @@ class Window:
             elif kind == "block":
                 address, runs, length = int(rest[0], 16), int(rest[1]), int(rest[2])
                 self.blocks[address] = self.blocks.get(address, 0) + runs * length
-            elif kind == "fence":
-                self.fence_sites[int(rest[0], 16)] = int(rest[1])
+                self.runs[address] = self.runs.get(address, 0) + runs
+            elif kind in ("fence", "caller"):
+                sites = self.fence_sites if kind == "fence" else self.callers
+                sites[int(rest[0], 16)] = sites.get(int(rest[0], 16), 0) + int(rest[1])
 
 
 class Machine:
@@ -59,6 +77,8 @@ class Machine:
         self.name = name
         self.counts = os.path.join(OUT, name + ".count")
         plugin = f"{OUT}/count.so,out={self.counts},profile=1"
+        if CALLERS:
+            plugin += f",callers={known_address(CALLERS):#x}"
         if regions:
             start = PMEM_BASE_MIB
             for size in pmem:
@@ -144,6 +164,8 @@ class Machine:
             lines = (line.split() for line in self.vm.report())
             self.names = sorted({(int(words[0], 16), words[2]) for words in lines
                                  if len(words) >= 3 and words[1] in "tTwW"})
+            with open(SYMBOLS, "w") as f:
+                f.writelines(f"{address:x} {name}\n" for address, name in self.names)
         return self.names
 
     def up(self, script):

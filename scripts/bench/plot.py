@@ -7,8 +7,8 @@ the pale rest of a bar is work behind the host's back."""
 import html
 import math
 
-WIDTH = 980
-LABEL = 330
+WIDTH = 1030
+LABEL = 370
 RIGHT = 150
 LINE = 21
 OURS, OURS_PALE = "#1f6fb4", "#b9d6ee"
@@ -135,7 +135,7 @@ def write(path, records, answers, commit):
         item("crash/drbd", "DRBD, 64 writes in flight or behind", "resent_bytes", None)], logarithmic=True)
     panel("Takeover", "milliseconds (of 10^6 instructions)", [
         item(f"takeover/{size}", f"log of {size}", "takeover_ms", None)
-        for size in ("64M-empty", "4M", "16M", "64M")])
+        for size in ("64M-empty", "4M", "16M", "64M")] + [item("takeover/drbd", "DRBD C", "takeover_ms", None)])
     panel("Drain", "writes that reach the remote each second, by distance and depth of the load (logarithmic)", [
         item(f"async-{rtt}/{depth}", f"{rtt} ms, depth {depth[1:]}", "shipped_per_s", None)
         for depth in ("d1", "d16") for rtt in (0, 10, 50, 100)], logarithmic=True)

@@ -18,8 +18,8 @@ COLUMNS = ("p50", "p99", "max", "mean", "per_io", "total_per_io")
 # What else may stand in a row is printed by name.
 PLAIN = set(COLUMNS) | {"name", "title", "ours", "error", "n", "p90"}
 CHANGE = 0.01
-# A tail is one I/O that a timer tick met: it says little about a change.
-COMPARED = ("p50", "p99", "mean", "per_io", "total_per_io")
+# A tail is a few I/Os that something else met: it says little about a change.
+COMPARED = ("p50", "mean", "per_io", "total_per_io")
 
 
 def number(x):

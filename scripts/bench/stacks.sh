@@ -37,7 +37,11 @@ up_null()
 }
 
 up_linear() { dmsetup create lin --table "0 $sectors linear /dev/nullb0 0"; }
-up_writecache() { dmsetup create wc --table "0 $sectors writecache p /dev/nullb0 /dev/pmem0 4096 0"; }
+up_writecache()
+{
+	blank /dev/pmem0
+	dmsetup create wc --table "0 $sectors writecache p /dev/nullb0 /dev/pmem0 4096 0"
+}
 up_mirror()
 {
 	modprobe dm-mirror
