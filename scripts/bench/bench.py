@@ -20,10 +20,10 @@ import crash
 import latency
 import remote
 import report
-import scale
+import without_remote
 from machine import OUT, TOP, Machine, VmError
 
-SCENES = latency.SCENES + remote.SCENES + scale.SCENES + counting.SCENES + crash.SCENES
+SCENES = latency.SCENES + remote.SCENES + without_remote.SCENES + counting.SCENES + crash.SCENES
 
 
 def measure(row, check, machine):

@@ -10,7 +10,7 @@ import subprocess
 from machine import CALLERS, OUT, TOP
 
 # Rows of which a profile is written.
-PROFILED = {"log/d1", "log/d16", "mirror-only/d1", "mirror-only/d16", "mirrored/d1", "mirrored/d16",
+PROFILED = {"log-only/d1", "log/d1", "log/d16", "mirror-only/d1", "mirror-only/d16", "mirrored/d1", "mirrored/d16",
             "drbd-c/d1", "drbd-c/d16", "drbd-a/d1", "dm-writecache/fsync"}
 KERNEL_HALF = 1 << 63
 
@@ -23,7 +23,7 @@ PARTS = [
     ("copying, clearing", r"^_*(memcpy|memmove|memset|_?copy_|rep_|clear_page)|to_iter|skb_datagram_iter|memcpy"),
     ("CRC", r"crc"),
     ("TCP, sockets", r"tcp|sock|^_*sk_|inet|recvmsg|sendmsg"),
-    ("IP, packets, network devices", r"^_*ip_|netif|napi|^_*net_|dev_|skb|veth|qdisc|neigh|nf_|fib|ipv4|dst_|eth_"
+    ("IP, packets, network devices", r"^_*ip_|netif|napi|^_*net_|^_*dev_|skb|veth|qdisc|neigh|nf_|fib|ipv4|dst_|eth_"
      r"|backlog|gro_|loopback|validate_xmit|rps|nvme|raw_local|xfrm|bpf_skops"),
     ("scheduling, waking", r"sched|update_curr|entity|_task|pick_|wake|vruntime|update_load|update_se|update_cfs"
      r"|psi_|set_next|put_prev|switch|swait|kthread|prepare_to|finish_wait|rq_|cpuacct|cgroup|avg|completion"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Rows about many sets in one machine, and about peers' share of the work of the partner."""
+"""Rows without a remote, which are like for like with peers that have none; and many sets."""
 
 from latency import family, mapped
 from rows import Row, Scene, Stack, figures_of
@@ -20,5 +20,9 @@ SCENES = [
     Scene("mirror-only", [Stack("up_pair /dev/none", family(
         "mirror-only", "remote-copy, mirrored, no remote", mapped("rc"), ours=True, only=("d1", "d16", "d64")),
         mapped("rc"), check="is_mirrored")]),
+    # The acknowledgement alone, for its profile.
+    Scene("log-only", [Stack("up_log /dev/none", family(
+        "log-only", "remote-copy, log only, no remote", mapped("rc"), ours=True, only=("d1", "d16")),
+        mapped("rc"), check="is_serving")]),
     Scene("sets", [sets(1), sets(8), sets(64)], {"pmem": (256, 64)}),
 ]
