@@ -9,6 +9,8 @@ from rows import Row, Scene, Stack
 
 # Counting every store is slow, and repeats to the last one.
 WARM = 200
+# Marks come some time after the writes that they are about: those of all writes count.
+SETTLE = 100
 DEPTHS = (("d1", "-n 400", "depth 1"), ("d16", "-q 16 -n 1000", "depth 16"))
 
 
@@ -22,7 +24,7 @@ def sent(machine, namespace, device):
 def counted(machine, options, device, wires=()):
     """One load: the counts for each I/O. wires: name -> (namespace, device)."""
     before = {name: sent(machine, *wire) for name, wire in dict(wires).items()}
-    run = machine.load(f"{options} -w {WARM}", device)
+    run = machine.load(f"{options} -w {WARM}", device, settle=SETTLE)
     n, window = run["n"], run["window"]
     bytes_written = n * 4096
     figures = {"n": n}

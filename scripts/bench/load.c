@@ -12,7 +12,8 @@
  *	  -s		sequential, not random
  *	  -r <percent>	so many of them are reads		(0)
  *	  -f		fdatasync after each (depth 1)
- *	  -t <ms>	counting goes on so long afterwards, for work behind the host's back (0)
+ *	  -t <ms>	counting goes on so long afterwards, for work behind the host's back, which
+ *			those before get as well		(0)
  *	  -S <seed>	other places
  *
  * Prints one line of JSON; times are nanoseconds. Several devices take turns. Depth 1 uses pwrite
@@ -248,6 +249,9 @@ int main(int argc, char **argv)
 	if (p.depth > 1 && syscall(SYS_io_setup, p.depth, &p.context))
 		die("io_setup");
 	run(&p, buffer, p.warm, took);
+	/* What the first ones left to be done is not to be counted with the others. */
+	if (p.settle_ms)
+		usleep(p.settle_ms * 1000);
 
 	mark_begin();
 	uint64_t began = now();
