@@ -42,8 +42,9 @@ pub const MAX_LOG_BYTES: u64 = 1 << 44;
 /// Farthest place of an ownership record, in bytes.
 pub const MAX_METADATA_OFFSET: u64 = 1 << 60;
 
-/// Most writes that the shipper has in flight at the remote at once.
-pub const SHIP_WINDOW: usize = 64;
+/// Most records that the shipper has in flight at the remote, or there without a mark that says so. A
+/// mark is written for half of them: its 832 bytes and its fence are then little for each record.
+pub const SHIP_WINDOW: usize = 128;
 
 /// Longest name of a set, in bytes.
 pub const MAX_SET_NAME: usize = 63;

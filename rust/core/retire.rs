@@ -5,7 +5,7 @@
 use crate::{
     format::{Mark, Tail},
     lane::stage,
-    limits::MAX_LANES,
+    limits::{self, MAX_LANES},
     merge::Merge,
     ship::ShipView,
     units::Seq,
@@ -13,6 +13,53 @@ use crate::{
 
 /// A record that has all of these has no use any more, once the local device is flushed.
 const DONE: u32 = stage::LOCAL | stage::REMOTE | stage::ACKED;
+
+/// Space is given back in pieces of this many records, unless somebody waits for it: each piece costs a
+/// mark, and a flush of the local devices.
+const PIECE: u64 = limits::SHIP_WINDOW as u64 / 2;
+
+/// What there is to gain by another mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gain {
+    /// Sequences that are durable at the remote behind the last mark's `shipped`.
+    pub shipped: u64,
+    /// Sequences that could retire behind the last mark's `retired`.
+    pub retired: u64,
+    /// The shipper asks for one ([`Shipper::wants_mark`](crate::ship::Shipper::wants_mark)).
+    pub wanted: bool,
+    /// A write waits for space.
+    pub waited_for: bool,
+    /// The log is full enough for space to be wanted soon.
+    pub tight: bool,
+    /// No write has come for a while.
+    pub idle: bool,
+}
+
+/// What the next mark should say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// No mark is worth it now.
+    Nothing,
+    /// How far the remote is.
+    Shipped,
+    /// And what is retired, once the local devices are flushed.
+    Retired,
+}
+
+impl Gain {
+    /// Decides. A mark is 832 bytes and a fence here and at the partner, and a message: many records
+    /// share one, and at the latest a rest of the host brings it.
+    pub fn due(&self) -> Due {
+        let space = self.waited_for || self.idle || (self.tight && self.retired >= PIECE);
+        if self.retired > 0 && space {
+            Due::Retired
+        } else if self.shipped > 0 && (self.wanted || self.idle) {
+            Due::Shipped
+        } else {
+            Due::Nothing
+        }
+    }
+}
 
 /// Walks behind the shipper and finds how far the log can be cut off.
 pub struct Retirer {

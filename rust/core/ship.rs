@@ -84,6 +84,7 @@ pub enum Blocked {
 ///
 /// - `window[..len]` is in sequence order and holds every record behind `confirmed` that the merge
 ///   has stepped over.
+/// - The first `settled` of them are durable; the next one, if there is one, is not.
 /// - No two entries overlap, so writing any of them again changes nothing; and none was issued before
 ///   everything that it depends on was durable, so what has been applied is always a state that the
 ///   host could have seen.
@@ -91,7 +92,10 @@ pub struct Shipper<W: DerefMut<Target = [Entry]>> {
     merge: Merge,
     window: W,
     len: usize,
+    settled: usize,
     confirmed: Seq,
+    /// The next record waits for a mark and for nothing else.
+    blocked: bool,
 }
 
 impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
@@ -103,7 +107,9 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
             merge,
             window,
             len: 0,
+            settled: 0,
             confirmed,
+            blocked: false,
         }
     }
 
@@ -111,8 +117,25 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
         self.window.get(..self.len).unwrap_or(&[])
     }
 
-    fn entries_mut(&mut self) -> &mut [Entry] {
-        self.window.get_mut(..self.len).unwrap_or(&mut [])
+    /// Those that are not durable, or stand behind one that is not.
+    fn unsettled(&self) -> &[Entry] {
+        self.window.get(self.settled..self.len).unwrap_or(&[])
+    }
+
+    fn unsettled_mut(&mut self) -> &mut [Entry] {
+        self.window
+            .get_mut(self.settled..self.len)
+            .unwrap_or(&mut [])
+    }
+
+    /// INVARIANT: of `settled`, after entries may have become durable.
+    fn settle(&mut self) {
+        let more = self
+            .unsettled()
+            .iter()
+            .take_while(|e| e.state == State::Durable)
+            .count();
+        self.settled = self.settled.saturating_add(more);
     }
 
     /// The next record to issue: one whose write failed before, or the next of the log.
@@ -127,17 +150,19 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
                 return Err(Blocked::Local);
             }
             if self.len == self.window.len() {
+                self.blocked = self.settled == self.len;
                 return Err(Blocked::Window);
             }
             let nothing = record.op == Op::Cancel || record.stage & stage::CANCELLED != 0;
-            if !nothing
-                && (record.after > self.durable()
-                    || self
-                        .entries()
-                        .iter()
-                        .any(|e| e.extent.overlaps(&record.extent)))
-            {
-                return Err(Blocked::Order);
+            if !nothing {
+                if record.after > self.durable() {
+                    return Err(Blocked::Order);
+                }
+                let overlaps = |e: &Entry| e.extent.overlaps(&record.extent);
+                if let Some(newest) = self.entries().iter().rposition(overlaps) {
+                    self.blocked = newest < self.settled;
+                    return Err(Blocked::Order);
+                }
             }
             let Some(slot) = self.window.get_mut(self.len) else {
                 return Err(Blocked::Window);
@@ -158,6 +183,7 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
                 },
             };
             self.len = self.len.saturating_add(1);
+            self.settle();
             self.merge.advance(at);
             if !nothing {
                 return Ok(Ship {
@@ -171,7 +197,7 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
 
     fn again(&mut self, view: &impl ShipView) -> Option<Ship> {
         let e = self
-            .entries_mut()
+            .unsettled_mut()
             .iter_mut()
             .find(|e| e.state == State::Ready)?;
         let record = view.record(e.at)?;
@@ -185,7 +211,8 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
 
     /// The remote device answered. After an error the record will be issued again.
     pub fn completed(&mut self, token: Token, ok: bool) {
-        if let Some(e) = self.entries_mut().iter_mut().find(|e| e.seq.0 == token.0) {
+        let mine = |e: &&mut Entry| e.seq.0 == token.0;
+        if let Some(e) = self.unsettled_mut().iter_mut().find(mine) {
             if e.state == State::Issued {
                 e.state = if ok { State::Written } else { State::Ready };
             }
@@ -195,12 +222,12 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
     /// Whether a flush is due: something is written, and nothing is in flight. Begins it.
     pub fn begin_flush(&mut self) -> bool {
         let busy = |s| matches!(s, State::Ready | State::Issued | State::Flushing);
-        if self.entries().iter().any(|e| busy(e.state))
-            || !self.entries().iter().any(|e| e.state == State::Written)
+        if self.unsettled().iter().any(|e| busy(e.state))
+            || !self.unsettled().iter().any(|e| e.state == State::Written)
         {
             return false;
         }
-        for e in self.entries_mut() {
+        for e in self.unsettled_mut() {
             if e.state == State::Written {
                 e.state = State::Flushing;
             }
@@ -211,16 +238,17 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
     /// The flush ended, or was not needed because the remote has no volatile cache. A failed one
     /// may have lost what it was to make durable, so all of it is written again.
     pub fn flushed(&mut self, ok: bool) {
-        for e in self.entries_mut() {
+        for e in self.unsettled_mut() {
             if e.state == State::Flushing {
                 e.state = if ok { State::Durable } else { State::Ready };
             }
         }
+        self.settle();
     }
 
     /// The remote went away and came back: whatever was not durable there is written again.
     pub fn reconnect(&mut self) {
-        for e in self.entries_mut() {
+        for e in self.unsettled_mut() {
             if matches!(e.state, State::Written | State::Flushing) {
                 e.state = State::Ready;
             }
@@ -229,13 +257,10 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
 
     /// Everything up to this sequence is durable at the remote.
     pub fn durable(&self) -> Seq {
-        let mut upto = self.merge.next().prev();
-        for e in self.entries() {
-            if e.state != State::Durable {
-                upto = e.seq.prev();
-                break;
-            }
-        }
+        let upto = match self.unsettled().first() {
+            Some(e) => e.seq.prev(),
+            None => self.merge.next().prev(),
+        };
         upto.max(self.confirmed)
     }
 
@@ -252,6 +277,16 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
             .count();
         self.window.copy_within(gone..self.len, 0);
         self.len = self.len.saturating_sub(gone);
+        // INVARIANT: what is gone was durable.
+        self.settled = self.settled.saturating_sub(gone);
+        self.blocked = false;
+    }
+
+    /// Whether a mark that says what is durable at the remote is due: the next record waits for it, or
+    /// it soon would. One mark for many records is what keeps marks cheap; half a window is left so
+    /// that the remote does not wait while the mark is on its way.
+    pub fn wants_mark(&self) -> bool {
+        self.blocked || self.settled >= self.window.len() / 2
     }
 
     /// The last confirmed sequence.
@@ -261,7 +296,7 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
 
     /// Records that are at the remote device right now.
     pub fn in_flight(&self) -> usize {
-        self.entries()
+        self.unsettled()
             .iter()
             .filter(|e| e.state == State::Issued)
             .count()
@@ -269,6 +304,6 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
 
     /// Whether some record failed and waits to be issued again.
     pub fn has_failed(&self) -> bool {
-        self.entries().iter().any(|e| e.state == State::Ready)
+        self.unsettled().iter().any(|e| e.state == State::Ready)
     }
 }

@@ -16,7 +16,7 @@ use core_crate::{
     limits::SHIP_WINDOW,
     merge::{Lanes, Merge},
     ownership::Claim,
-    retire::{AckTracker, Retirer},
+    retire::{AckTracker, Due, Gain, Retirer},
     ship::{Entry, Ship, Shipper, Token},
     units::{Op, Seq},
 };
@@ -55,6 +55,10 @@ impl IoDone for Answers {
 
 /// How long the shipper naps between looks while there is something to do, milliseconds.
 const NAP_MS: u64 = 1;
+/// How often it looks at everything before it looks at its orders again.
+const STEPS: usize = 256;
+/// A host that has not written for so long rests, nanoseconds.
+const REST_NS: u64 = 10_000_000;
 
 /// The shipper's thread.
 pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
@@ -116,10 +120,12 @@ struct Work<'a> {
     retry_at: u64,
     backoff_ms: u64,
     lost: bool,
-    /// Since when nothing had to be shipped.
-    idle_since: u64,
+    /// The newest sequence when [`Work::idle`] looked last, and since when it is that.
+    newest: (Seq, u64),
     /// Something was done in this step.
     busy: bool,
+    /// Something was done since the last look at everything.
+    progress: bool,
 }
 
 impl<'a> Work<'a> {
@@ -158,8 +164,9 @@ impl<'a> Work<'a> {
             retry_at: 0,
             backoff_ms: 0,
             lost: false,
-            idle_since: 0,
+            newest: (Seq::ZERO, 0),
             busy: false,
+            progress: false,
         };
         Ok(KBox::new(work, GFP_KERNEL)?)
     }
@@ -169,7 +176,9 @@ impl<'a> Work<'a> {
     #[inline(never)]
     fn step(&mut self) -> u64 {
         self.busy = false;
-        loop {
+        // A remote that answers at once could keep this going for ever.
+        for _ in 0..STEPS {
+            self.progress = false;
             self.collect();
             if !self.waits_for_remote() {
                 self.issue();
@@ -185,9 +194,10 @@ impl<'a> Work<'a> {
             }
             self.tell_slots();
             let acked = self.acks.advance(self.journal);
-            self.busy |= acked > self.journal.order.acked();
+            self.progress |= acked > self.journal.order.acked();
             self.journal.order.acknowledged_all(acked);
-            if !self.cut() {
+            self.progress |= self.cut();
+            if !self.progress {
                 break;
             }
             self.busy = true;
@@ -256,7 +266,7 @@ impl<'a> Work<'a> {
                 l.items.get(last).copied()
             };
             let Some((token, error)) = answer else { return };
-            self.busy = true;
+            self.progress = true;
             self.shipper.completed(Token(token), error.is_none());
             match error {
                 Some(e) => self.remote_failed(e),
@@ -397,7 +407,7 @@ impl<'a> Work<'a> {
             let Ok(ship) = self.shipper.next(self.journal) else {
                 return;
             };
-            self.busy = true;
+            self.progress = true;
             if let Err(e) = self.ship(&ship) {
                 self.shipper.completed(ship.token, false);
                 self.remote_failed(e);
@@ -488,10 +498,11 @@ impl<'a> Work<'a> {
         }
         let shipped = self.shipper.durable();
         let low = self.retirer.advance(self.journal).min(shipped);
-        let retire = low > mark.retired && self.time_to_retire(shipped);
-        if !retire && shipped == mark.shipped {
-            return false;
-        }
+        let retire = match self.gain(&mark, shipped, low).due() {
+            Due::Nothing => return false,
+            Due::Shipped => false,
+            Due::Retired => true,
+        };
         let new = Mark {
             counter: mark.counter.saturating_add(1),
             shipped,
@@ -519,21 +530,30 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Retiring costs a flush of the local device: worth it when space is wanted, or nothing else is.
-    fn time_to_retire(&mut self, shipped: Seq) -> bool {
+    /// What a mark with these two limits would bring.
+    fn gain(&mut self, mark: &Mark, shipped: Seq, low: Seq) -> Gain {
         let (records, bytes) = self.journal.used();
         let lanes = u64::from(self.journal.lanes());
-        let tight = records * 4 > lanes * u64::from(self.journal.geometry.lane_records())
-            || bytes * 4 > lanes * self.journal.geometry.lane_data();
-        if tight || self.set.waits_for_space() {
-            return true;
+        let geometry = &self.journal.geometry;
+        Gain {
+            shipped: shipped.0.saturating_sub(mark.shipped.0),
+            retired: low.0.saturating_sub(mark.retired.0),
+            wanted: self.shipper.wants_mark(),
+            waited_for: self.set.waits_for_space(),
+            tight: records * 4 > lanes * u64::from(geometry.lane_records())
+                || bytes * 4 > lanes * geometry.lane_data(),
+            idle: self.idle(shipped),
         }
+    }
+
+    /// Whether the host rests and the remote has everything.
+    fn idle(&mut self, shipped: Seq) -> bool {
+        let last = self.journal.order.last();
         let now = time::now_ns();
-        if shipped < self.journal.order.last() {
-            self.idle_since = now;
-            return false;
+        if last != self.newest.0 {
+            self.newest = (last, now);
         }
-        now.saturating_sub(self.idle_since) > 10_000_000
+        shipped >= last && now.saturating_sub(self.newest.1) > REST_NS
     }
 
     /// Adds the low-water sequence to a mark, after the local devices were flushed: what retires was

@@ -15,7 +15,7 @@ use core_crate::{
     lane::stage,
     limits::SHIP_WINDOW,
     merge::Position,
-    retire::{AckTracker, Retirer},
+    retire::{AckTracker, Due, Gain, Retirer},
     ship::{Blocked, Entry, Ship, ShipView, Shipper},
     units::{Extent, Generation, Op, Seq},
 };
@@ -471,9 +471,9 @@ fn owners_die_during_the_replay() {
 /// A log full of independent writes is in flight up to the window's size.
 #[test]
 fn independent_writes_are_in_flight_together() {
-    let g = core_crate::layout::Geometry::new(2, 64, 512 * 1024).unwrap();
+    let g = core_crate::layout::Geometry::new(2, 128, 512 * 1024).unwrap();
     let mut j = Journal::new(key(), g, Generation(1), Mark::first(Generation(1), 2));
-    for i in 0..100u64 {
+    for i in 0..SHIP_WINDOW as u64 + 20 {
         let e = Extent {
             member: 0,
             sector: i * 8,
@@ -493,14 +493,76 @@ fn independent_writes_are_in_flight_together() {
     for i in 1..=SHIP_WINDOW as u64 {
         s.completed(core_crate::ship::Token(i), true);
     }
+    assert!(!s.wants_mark(), "nothing is durable yet");
     assert!(s.begin_flush());
     s.flushed(true);
     assert_eq!(s.durable(), Seq(SHIP_WINDOW as u64));
+    assert!(s.wants_mark());
     assert_eq!(s.next(&j), Err(Blocked::Window));
     s.confirm(Seq(SHIP_WINDOW as u64 + 1));
     assert_eq!(s.confirmed(), Seq::ZERO, "more than is durable");
     s.confirm(Seq(SHIP_WINDOW as u64));
+    assert!(!s.wants_mark());
     assert!(s.next(&j).is_ok());
+}
+
+/// One mark serves half a window of records that come one by one.
+#[test]
+fn a_mark_is_wanted_for_many_records() {
+    let g = core_crate::layout::Geometry::new(2, 128, 512 * 1024).unwrap();
+    let mut j = Journal::new(key(), g, Generation(1), Mark::first(Generation(1), 2));
+    let mut s = shipper(&j);
+    for i in 0..SHIP_WINDOW as u64 / 2 {
+        assert!(!s.wants_mark(), "{i} records are not worth one");
+        let e = Extent {
+            member: 0,
+            sector: i * 8,
+            sectors: 1,
+        };
+        let h = j.accept(0, Op::Write, e, Seq::ZERO, &[0; 512]).unwrap();
+        j.publish(&h, stage::LOCAL);
+        j.order.acknowledge(h.seq);
+        let ship = s.next(&j).unwrap();
+        s.completed(ship.token, true);
+        assert!(s.begin_flush());
+        s.flushed(true);
+        assert_eq!(s.durable(), h.seq);
+    }
+    assert!(s.wants_mark());
+}
+
+/// What a mark is worth: nothing for one record of a busy host, and everything in the end.
+#[test]
+fn a_mark_is_due_when_it_brings_something() {
+    let few = Gain {
+        shipped: 3,
+        retired: 3,
+        ..Gain::default()
+    };
+    assert_eq!(few.due(), Due::Nothing);
+    let due = |f: fn(&mut Gain)| {
+        let mut gain = few;
+        f(&mut gain);
+        gain.due()
+    };
+    assert_eq!(due(|g| g.wanted = true), Due::Shipped);
+    assert_eq!(due(|g| g.waited_for = true), Due::Retired);
+    assert_eq!(due(|g| g.idle = true), Due::Retired);
+    assert_eq!(due(|g| g.tight = true), Due::Nothing);
+    assert_eq!(
+        due(|g| (g.tight, g.retired) = (true, SHIP_WINDOW as u64)),
+        Due::Retired
+    );
+    // Nothing to say is never said.
+    assert_eq!(
+        due(|g| (g.shipped, g.retired, g.wanted, g.idle) = (0, 0, true, true)),
+        Due::Nothing
+    );
+    assert_eq!(
+        due(|g| (g.retired, g.idle) = (0, true)),
+        Due::Shipped,
+        "a record that is not retired may have been shipped"
+    );
 }
 
 /// Why a record that was not written locally holds everything behind it.
@@ -553,6 +615,7 @@ fn blocked_says_why() {
         Err(Blocked::Order),
         "what is overwritten must be durably known to be durable"
     );
+    assert!(s.wants_mark(), "nothing else can let it go on");
     s.confirm(first.seq);
     assert!(s.next(&j).is_ok());
 }
