@@ -112,6 +112,20 @@ pub struct Place {
     pub data_pos: u64,
 }
 
+/// Records that follow each other both in the lane's headers and in its data: one frame to the partner,
+/// in three pieces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Run {
+    /// How many records.
+    pub records: u16,
+    /// Byte offset of the first header in the region.
+    pub headers_at: u64,
+    /// Byte offset of the data.
+    pub data_at: u64,
+    /// Bytes of data.
+    pub data_bytes: u32,
+}
+
 /// There is no room: the write has to wait until something is retired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -213,6 +227,40 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
             data_pos: slot.data_pos.load(Ordering::Relaxed),
             stage: slot.stage(),
         })
+    }
+
+    /// The records from `first` on, in front of `stop`, that make one frame. `None` if the first is not
+    /// live.
+    pub fn run(&self, first: u64, stop: u64) -> Option<Run> {
+        let mut run = Run {
+            headers_at: self.geometry.header_offset(self.index, first),
+            ..Run::default()
+        };
+        let mut lane_seq = first;
+        while lane_seq < stop && run.records < limits::MAX_FRAME_RECORDS {
+            let Some(r) = self.record(lane_seq) else {
+                break;
+            };
+            // Neither part may wrap in between; the headers of one slot after the other do not.
+            if run.records > 0 && self.geometry.slot(lane_seq) == 0 {
+                break;
+            }
+            let bytes = r.data_bytes();
+            if bytes > 0 {
+                let at = self.geometry.data_offset(self.index, r.data_pos);
+                let end = run.data_at.checked_add(u64::from(run.data_bytes));
+                let sum = run.data_bytes.saturating_add(bytes);
+                if run.data_bytes == 0 {
+                    run.data_at = at;
+                } else if end != Some(at) || sum > limits::MAX_RECORD_BYTES {
+                    break;
+                }
+                run.data_bytes = sum;
+            }
+            run.records = run.records.saturating_add(1);
+            lane_seq = lane_seq.saturating_add(1);
+        }
+        (run.records > 0).then_some(run)
     }
 
     /// Finds room for a record with `bytes` of data. Host writes leave [`limits::CANCEL_RESERVE`]

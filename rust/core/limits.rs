@@ -49,8 +49,12 @@ pub const SHIP_WINDOW: usize = 128;
 /// Longest name of a set, in bytes.
 pub const MAX_SET_NAME: usize = 63;
 
-/// Most payload bytes of a frame between partners: one record and its header.
-pub const MAX_FRAME_PAYLOAD: u32 = MAX_RECORD_BYTES + 64;
+/// Most records in one frame between partners.
+pub const MAX_FRAME_RECORDS: u16 = 64;
+
+/// Most payload bytes of a frame between partners: as much data as one record can have, in as many
+/// records as a frame can have.
+pub const MAX_FRAME_PAYLOAD: u32 = MAX_RECORD_BYTES + 64 * MAX_FRAME_RECORDS as u32;
 
 /// Most words of a table line.
 pub const MAX_TABLE_OPTIONS: usize = 64;

@@ -2,27 +2,53 @@
 
 //! What a standby does with the owner's frames: check, say where to store, keep count.
 //!
-//! A record is verified *before* it is stored, so that what TCP's 16-bit checksum let through never
-//! reaches the mirror; and stored and fenced before it is acknowledged.
+//! What TCP's 16-bit checksum let through never becomes part of the mirror: a record's header is
+//! verified before anything is stored, its data while it is copied to its place, which nothing live
+//! covers, and its header is stored last. It is fenced before it is acknowledged, and before the next
+//! one is stored: the scanner counts on that a lane has no hole.
 
 use crate::{
     format::{Crc, Header, Key, Mark, MarkError, MARK_BYTES, RECORD_HEADER_BYTES},
     layout::Geometry,
     limits::MAX_LANES,
+    recover::LaneEnd,
     units::{Generation, Seq},
     wire::Ack,
 };
 
-/// Where a verified record goes.
+/// Where a record's data goes, whose header is verified. Nothing live is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Place {
+    /// Byte offset of its data in the region.
+    pub data_at: u64,
+    /// Bytes of data.
+    pub data_bytes: u32,
+    data_crc: u32,
+    store: Store,
+}
+
+impl Place {
+    /// The data has this checksum, continued from the set's key; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject::Corrupt`]: it is not the record's. What stands at its place belongs to nothing.
+    pub fn verified(self, data_crc: u32) -> Result<Store, Reject> {
+        if data_crc == self.data_crc {
+            Ok(self.store)
+        } else {
+            Err(Reject::Corrupt)
+        }
+    }
+}
+
+/// Where a verified record's header goes, once its data is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Store {
     /// Byte offset of its header in the region.
     pub header_at: u64,
-    /// Byte offset of its data.
-    pub data_at: u64,
-    /// Bytes of data.
-    pub data_bytes: u32,
     lane: u16,
     next_seq: u64,
     next_pos: u64,
@@ -30,7 +56,7 @@ pub struct Store {
     generation: Generation,
 }
 
-/// Why a frame from the owner is not taken. The connection is closed; nothing was stored.
+/// Why a frame from the owner is not taken. The connection is closed; nothing of it counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reject {
     /// A record or mark before BEGIN.
@@ -60,12 +86,12 @@ pub struct Receiver {
     mark: Option<Mark>,
     next_seq: [u64; MAX_LANES],
     next_pos: [u64; MAX_LANES],
-    /// Of the last record that was stored in each lane since BEGIN.
+    /// Of the last record in each lane that is here.
     last: [(Seq, Generation); MAX_LANES],
 }
 
 impl Receiver {
-    /// A connection that has just been welcomed.
+    /// A connection that has just been welcomed, to a copy that counts for nothing so far.
     pub fn new(key: Key, geometry: Geometry, reign: Generation) -> Receiver {
         Receiver {
             key,
@@ -78,16 +104,38 @@ impl Receiver {
         }
     }
 
-    /// BEGIN: the owner will send every lane from the mark's tail. The caller stores the mark.
+    /// Of a copy that is complete: where one of its lanes ends, as the scanner says. The owner will send
+    /// what is behind that.
+    pub fn resume(&mut self, lane: u16, end: &LaneEnd) {
+        let i = usize::from(lane);
+        if let (Some(s), Some(p)) = (self.next_seq.get_mut(i), self.next_pos.get_mut(i)) {
+            *s = end.lane_seq;
+            *p = end.data_pos;
+        }
+        if let Some(l) = self.last.get_mut(i) {
+            *l = (end.last, end.generation);
+        }
+    }
+
+    /// Another connection to the same copy, which is complete: what it has is known. `false`: it is of
+    /// another set, or of another shape.
+    #[must_use]
+    pub fn again(&mut self, key: Key, geometry: Geometry, reign: Generation) -> bool {
+        self.reign = reign;
+        self.mark = None;
+        self.key == key && self.geometry == geometry
+    }
+
+    /// BEGIN: the owner will send every lane from the mark's tail; of a complete copy, from where that
+    /// ends, if it is not in front of the tail. The caller stores the mark.
     pub fn begin(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
         let mark = self.open_mark(crc, payload)?;
-        for (i, t) in mark.tails.iter().enumerate() {
-            if let (Some(s), Some(p)) = (self.next_seq.get_mut(i), self.next_pos.get_mut(i)) {
-                *s = t.lane_seq;
-                *p = t.data_pos;
+        let lanes = (self.next_seq.iter_mut().zip(&mut self.next_pos)).zip(&mut self.last);
+        for (((seq, pos), last), t) in lanes.zip(&mark.tails) {
+            if *seq <= t.lane_seq {
+                (*seq, *pos, *last) = (t.lane_seq, t.data_pos, (Seq::ZERO, Generation(0)));
             }
         }
-        self.last = [(Seq::ZERO, Generation(0)); MAX_LANES];
         self.mark = Some(mark);
         Ok(mark)
     }
@@ -138,16 +186,17 @@ impl Receiver {
         )
     }
 
-    /// RECORD: says where it goes. Nothing changes until [`Receiver::stored`].
-    pub fn record(&self, crc: Crc, payload: &[u8]) -> Result<Store, Reject> {
+    /// One of RECORDS: `head` is its header, and there are `left` bytes of data behind the data of those
+    /// before it. Says where its data goes; nothing changes until [`Receiver::stored`].
+    pub fn record(
+        &self,
+        crc: Crc,
+        head: &[u8; RECORD_HEADER_BYTES],
+        left: usize,
+    ) -> Result<Place, Reject> {
         let mark = self.mark.as_ref().ok_or(Reject::NotBegun)?;
-        let (head, data) = payload
-            .split_first_chunk::<RECORD_HEADER_BYTES>()
-            .ok_or(Reject::Corrupt)?;
         let h = Header::open(crc, self.key, head).map_err(|_| Reject::Corrupt)?;
-        if data.len() as u64 != u64::from(h.data_bytes())
-            || (h.op.has_data() && crc(self.key.0, data) != h.data_crc)
-        {
+        if u64::from(h.data_bytes()) > left as u64 {
             return Err(Reject::Corrupt);
         }
         if h.generation > self.reign {
@@ -183,16 +232,24 @@ impl Receiver {
         {
             return Err(Reject::Overrun);
         }
-        Ok(Store {
-            header_at: self.geometry.header_offset(h.lane, h.lane_seq),
+        Ok(Place {
             data_at: self.geometry.data_offset(h.lane, h.data_pos),
             data_bytes: bytes,
-            lane: h.lane,
-            next_seq: h.lane_seq.checked_add(1).ok_or(Reject::OutOfOrder)?,
-            next_pos: end,
-            seq: h.seq,
-            generation: h.generation,
+            data_crc: if h.op.has_data() { h.data_crc } else { 0 },
+            store: Store {
+                header_at: self.geometry.header_offset(h.lane, h.lane_seq),
+                lane: h.lane,
+                next_seq: h.lane_seq.checked_add(1).ok_or(Reject::OutOfOrder)?,
+                next_pos: end,
+                seq: h.seq,
+                generation: h.generation,
+            },
         })
+    }
+
+    /// What a record's checksum of data is continued from.
+    pub fn seed(&self) -> u32 {
+        self.key.0
     }
 
     /// The record was stored and fenced.
@@ -207,7 +264,8 @@ impl Receiver {
         }
     }
 
-    /// What may be acknowledged now: everything stored, and the newest mark.
+    /// What may be acknowledged now: everything stored, and the newest mark. Before BEGIN, as WELCOME's
+    /// payload: where the copy ends that is complete; nothing if it is not.
     pub fn ack(&self) -> Ack {
         Ack {
             mark: self.mark.as_ref().map_or(0, |m| m.counter),

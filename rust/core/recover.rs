@@ -225,7 +225,7 @@ fn mark_in_slot(
 }
 
 /// Where a lane's records end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LaneEnd {
     /// The position that the next record gets.
     pub lane_seq: u64,
@@ -235,6 +235,8 @@ pub struct LaneEnd {
     pub last: Seq,
     /// The largest "all acknowledged up to" found.
     pub acked: Seq,
+    /// The reign of the last record, or 0.
+    pub generation: Generation,
 }
 
 /// A log to be scanned.
@@ -283,13 +285,13 @@ impl<M: Media> Scan<'_, M> {
             data_pos: tail.data_pos,
             last: Seq::ZERO,
             acked: Seq::ZERO,
+            generation: Generation(0),
         };
-        let mut reign = Generation(0);
         while end.lane_seq < stop {
             let Some(h) = self.header(lane, end.lane_seq)? else {
                 break;
             };
-            if !speaks(&h, mark, &tail, reign) {
+            if !speaks(&h, mark, &tail, end.generation) {
                 break;
             }
             let wrong = |what| Damage::Contradiction {
@@ -323,12 +325,12 @@ impl<M: Media> Scan<'_, M> {
                     break;
                 }
             }
-            reign = h.generation;
             end = LaneEnd {
                 lane_seq: h.lane_seq.saturating_add(1),
                 data_pos: data_end,
                 last: h.seq,
                 acked: end.acked.max(h.acked),
+                generation: h.generation,
             };
             found(&h);
         }
@@ -337,7 +339,10 @@ impl<M: Media> Scan<'_, M> {
         let mut probe = end.lane_seq.saturating_add(1);
         while probe < stop {
             if let Some(h) = self.header(lane, probe)? {
-                if speaks(&h, mark, &tail, reign) && h.seq > end.last && h.seq > mark.retired {
+                if speaks(&h, mark, &tail, end.generation)
+                    && h.seq > end.last
+                    && h.seq > mark.retired
+                {
                     return Err(Damage::Broken {
                         lane,
                         lane_seq: end.lane_seq,

@@ -3,11 +3,13 @@
 //! Frames between partners. `Documentation/partner-protocol.rst` describes the conversation.
 //!
 //! Every frame is a 32-byte header and a payload whose length the header bounds. A control frame's
-//! checksum covers header and payload; a record's payload is sealed by itself and verified by the
-//! receiver before it is stored.
+//! checksum covers header and payload; records are sealed by themselves, and the receiver verifies
+//! each before it counts.
 
 use crate::{
-    format::{flag, Copy_, Crc, Mark, Missing, Role, SetName, Super, MARK_BYTES},
+    format::{
+        flag, Copy_, Crc, Mark, Missing, Role, SetName, Super, MARK_BYTES, RECORD_HEADER_BYTES,
+    },
     layout::Geometry,
     limits,
     units::Generation,
@@ -21,7 +23,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// First bytes of every frame: "rcF1".
 pub const FRAME_MAGIC: [u8; 4] = *b"rcF1";
 /// Version of the protocol, in HELLO.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,16 +31,17 @@ pub const PROTOCOL_VERSION: u32 = 2;
 pub enum Kind {
     /// Who connects, and what it knows. Payload: [`Hello`].
     Hello = 1,
-    /// The answer: yes; `flag` 1: the receiver's copy is complete and stays so. Payload: the
-    /// [`Hello`] that is answered.
+    /// The answer: yes; `flag` 1: the sender's copy is complete and stays so, and the payload, an
+    /// [`Ack`], says how far it goes. Otherwise that is all zero.
     Welcome = 2,
     /// The answer: no. Payload: [`Refusal`].
     Refuse = 3,
     /// The owner begins to send its log; `flag` 1: the receiver's copy stays complete meanwhile.
     /// Payload: a mark.
     Begin = 4,
-    /// One record: header and data. Sent in lane order.
-    Record = 5,
+    /// Records that follow each other in a lane: their headers, then their data, both as they stand in
+    /// the log.
+    Records = 5,
     /// A new mark. Payload: a mark.
     Mark = 6,
     /// What is durable at the receiver. Payload: [`Ack`].
@@ -63,7 +66,7 @@ impl Kind {
             2 => Kind::Welcome,
             3 => Kind::Refuse,
             4 => Kind::Begin,
-            5 => Kind::Record,
+            5 => Kind::Records,
             6 => Kind::Mark,
             7 => Kind::Ack,
             8 => Kind::Synced,
@@ -80,11 +83,11 @@ impl Kind {
 #[repr(C)]
 struct RawFrame {
     magic: [u8; 4],
-    /// Raw CRC32C of the 24 bytes behind this field and, but for a record, the payload; seed !0.
+    /// Raw CRC32C of the 24 bytes behind this field and, but for records, the payload; seed !0.
     crc: U32,
     kind: u8,
     flag: u8,
-    lane: U16,
+    records: U16,
     len: U32,
     generation: U32,
     pad: U32,
@@ -104,6 +107,8 @@ pub struct Frame {
     pub flag: bool,
     /// The sender's reign, or the newest it knows of.
     pub generation: Generation,
+    /// How many records are in the payload; 0 in every other kind.
+    pub records: u16,
     /// Bytes of payload.
     pub len: u32,
 }
@@ -124,14 +129,14 @@ pub enum FrameError {
 }
 
 impl Frame {
-    /// The bytes of the header of a frame with this payload (of a record: only its length counts).
+    /// The bytes of the header of a frame with this payload (of records: only its length counts).
     pub fn seal(&self, crc: Crc, payload: &[u8]) -> [u8; FRAME_BYTES] {
         let mut raw = RawFrame {
             magic: FRAME_MAGIC,
             crc: U32::new(0),
             kind: self.kind as u8,
             flag: u8::from(self.flag),
-            lane: U16::new(0),
+            records: U16::new(self.records),
             len: U32::new(self.len),
             generation: U32::new(self.generation.0),
             pad: U32::new(0),
@@ -143,7 +148,7 @@ impl Frame {
 
     fn sum(crc: Crc, kind: Kind, header: &[u8], payload: &[u8]) -> u32 {
         let sum = crc(!0, header.get(8..).unwrap_or(&[]));
-        if kind == Kind::Record {
+        if kind == Kind::Records {
             sum
         } else {
             crc(sum, payload)
@@ -158,29 +163,36 @@ impl Frame {
         }
         let kind = Kind::from_code(raw.kind).ok_or(FrameError::Kind(raw.kind))?;
         let len = raw.len.get();
+        let records = raw.records.get();
+        let heads = u32::from(records).saturating_mul(RECORD_HEADER_BYTES as u32);
         let ok = match kind {
-            Kind::Hello | Kind::Welcome => len as usize == HELLO_BYTES,
+            Kind::Hello => len as usize == HELLO_BYTES,
             Kind::Refuse => len as usize == REFUSAL_BYTES,
             Kind::Begin | Kind::Mark => len as usize == MARK_BYTES,
-            Kind::Record => (64..=limits::MAX_FRAME_PAYLOAD).contains(&len),
-            Kind::Ack => len as usize <= ACK_BYTES && len >= 16 && len % 8 == 0,
+            Kind::Records => (heads..=limits::MAX_FRAME_PAYLOAD).contains(&len),
+            Kind::Ack | Kind::Welcome => len as usize <= ACK_BYTES && len >= 16 && len % 8 == 0,
             Kind::Synced | Kind::Complete | Kind::Ping | Kind::Bye | Kind::Handover => len == 0,
         };
         if !ok {
             return Err(FrameError::Length(kind, len));
         }
-        if raw.flag > 1 {
+        let counted = match kind {
+            Kind::Records => (1..=limits::MAX_FRAME_RECORDS).contains(&records),
+            _ => records == 0,
+        };
+        if raw.flag > 1 || !counted {
             return Err(FrameError::Field);
         }
         Ok(Frame {
             kind,
             flag: raw.flag == 1,
             generation: Generation(raw.generation.get()),
+            records,
             len,
         })
     }
 
-    /// Checks the checksum, once the payload is there (of a record, the payload does not count).
+    /// Checks the checksum, once the payload is there (of records, the payload does not count).
     pub fn verify(crc: Crc, bytes: &[u8; FRAME_BYTES], payload: &[u8]) -> Result<(), FrameError> {
         let frame = Frame::open(bytes)?;
         let raw: RawFrame = zerocopy::transmute!(*bytes);
@@ -216,7 +228,7 @@ struct RawHello {
     missing_last: U64,
 }
 
-/// Bytes of a HELLO's or WELCOME's payload.
+/// Bytes of a HELLO's payload.
 pub const HELLO_BYTES: usize = size_of::<RawHello>();
 const _: () = assert!(HELLO_BYTES == 136);
 
@@ -467,9 +479,15 @@ impl Ack {
         8 + 8 * usize::from(self.lanes)
     }
 
+    /// The position that is expected next in this lane.
+    pub fn at(&self, lane: u16) -> u64 {
+        self.stored.get(usize::from(lane)).copied().unwrap_or(0)
+    }
+
     /// Writes the payload to the front of `to`.
     pub fn seal<'a>(&self, to: &'a mut [u8; ACK_BYTES]) -> &'a [u8] {
-        let words = core::iter::once(&self.mark).chain(&self.stored);
+        let lanes = self.stored.iter().take(usize::from(self.lanes));
+        let words = core::iter::once(&self.mark).chain(lanes);
         for (d, w) in to.chunks_exact_mut(8).zip(words) {
             d.copy_from_slice(&w.to_le_bytes());
         }

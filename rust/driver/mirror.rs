@@ -5,22 +5,22 @@
 //! write-back cache" (figure 8B).*
 
 use crate::{
-    append, frames, handover,
-    journal::Journal,
+    append,
+    frames::{self, Inbox},
+    handover,
+    journal::{Journal, LockedLane},
     recovery,
     set::{Phase, Set},
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
     format::{Role, MARK_BYTES, RECORD_HEADER_BYTES},
-    lane::stage,
+    lane::{stage, Run},
     limits::MAX_LANES,
-    merge::Position,
     ownership::{self, Found},
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
-    ship::ShipView,
     units::{Op, Seq},
-    wire::{Ack, Frame, Hello, Kind, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES, REFUSAL_BYTES},
+    wire::{Ack, Frame, Hello, Kind, Refusal, ACK_BYTES, FRAME_BYTES, REFUSAL_BYTES},
 };
 use kapi_crate::{
     net::{TcpListener, TcpStream},
@@ -79,9 +79,11 @@ impl Link {
         self.up.store(up, Ordering::Release);
     }
 
-    /// Something arrived from the partner.
-    pub(crate) fn hear(&self) {
-        self.heard.store(time::now_ns(), Ordering::Release);
+    /// Something arrived from the partner: answers when, which is now.
+    pub(crate) fn hear(&self) -> u64 {
+        let now = time::now_ns();
+        self.heard.store(now, Ordering::Release);
+        now
     }
 
     /// When something last did; 0: never.
@@ -183,12 +185,20 @@ fn session(set: &Arc<Set>, stop: &StopToken) -> Result {
     conn.set_recv_timeout_ms((interval / 1_000_000).max(1));
     conn.set_user_timeout_ms(u32::try_from(patience_ms).unwrap_or(u32::MAX));
     set.link.hold(&conn)?;
-    let result = greet(set, journal, &conn, patience_ms).and_then(|trusted| match trusted {
-        Some(trusted) => mirror(set, journal, &conn, trusted, stop),
+    let result = greet(set, journal, &conn, patience_ms).and_then(|have| match have {
+        Some(have) => mirror(set, journal, &conn, &have, stop),
         None => Ok(()),
     });
     set.link.drop_conn();
     result
+}
+
+/// What the partner has already.
+struct Have {
+    /// Its copy is complete and stays so.
+    trusted: bool,
+    /// Then, how far it goes.
+    ends: Ack,
 }
 
 /// HELLO and its answer. `Ok(None)`: there is nothing to mirror to; the phase says what happened.
@@ -198,7 +208,7 @@ fn greet(
     journal: &Journal,
     conn: &TcpStream,
     patience_ms: u64,
-) -> Result<Option<bool>> {
+) -> Result<Option<Have>> {
     let (mine, hello) = {
         let durable = set.durable.lock();
         let mine = durable.ok_or(EINVAL)?;
@@ -215,7 +225,8 @@ fn greet(
         (mine, hello)
     };
     frames::send(conn, Kind::Hello, false, mine.generation, &hello.seal())?;
-    let mut body = [0u8; HELLO_BYTES];
+    let mut buffer = [0u8; FRAME_BYTES + ACK_BYTES];
+    let mut inbox = Inbox::new(&mut buffer);
     let until = time::now_ns() + patience_ms * 1_000_000;
     let late = || {
         if time::now_ns() < until {
@@ -224,14 +235,33 @@ fn greet(
             Err(ETIMEDOUT)
         }
     };
-    let (frame, payload) = frames::recv(conn, &mut body, late)?;
+    let (frame, payload) = inbox.next(conn, late)?;
     set.link.hear();
     match frame.kind {
         Kind::Welcome if frame.generation != hello.reign => Err(EBADMSG),
         Kind::Welcome => {
             set.link.refused.store(0, Ordering::Relaxed);
+            let ends = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
+            let have = Have {
+                trusted: frame.flag,
+                ends,
+            };
+            let ahead = |l: &&Pin<KBox<LockedLane>>| ends.at(l.lane.index()) > l.lane.head();
+            if let Some(l) = journal.lanes.iter().find(ahead) {
+                // What it has was durable here before it was sent.
+                ratelimited!(
+                    pr_err,
+                    "set {}: the partner has {} records of lane {}, this node only {}: this log has lost \
+                     some; let the partner take over\n",
+                    set.name.as_str(),
+                    ends.at(l.lane.index()),
+                    l.lane.index(),
+                    l.lane.head()
+                );
+                return Err(EUCLEAN);
+            }
             recovery::begin_reign(set, journal, hello.reign, false)?;
-            Ok(Some(frame.flag))
+            Ok(Some(have))
         }
         Kind::Refuse => {
             let bytes: &[u8; REFUSAL_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
@@ -278,7 +308,7 @@ fn mirror(
     set: &Arc<Set>,
     journal: &Journal,
     conn: &Arc<TcpStream>,
-    trusted: bool,
+    have: &Have,
     stop: &StopToken,
 ) -> Result {
     // From here on space is only freed when the partner has the mark, so the records behind this
@@ -291,7 +321,7 @@ fn mirror(
         }
         let mut marks = journal.marks.lock();
         marks.partner_has = 0;
-        let state = journal.connected(trusted)?;
+        let state = journal.connected(have.trusted)?;
         set.link.set_up(true);
         pr_info!(
             "set {}: partner connected, its copy is {}\n",
@@ -329,8 +359,13 @@ fn mirror(
     let result = match &listener {
         Ok(_) => {
             let mut sender = Sender::new(set, journal, &session, begin.counter);
-            for (c, t) in sender.cursor.iter_mut().zip(&begin.tails) {
-                *c = t.lane_seq;
+            for ((c, t), end) in sender
+                .cursor
+                .iter_mut()
+                .zip(&begin.tails)
+                .zip(&have.ends.stored)
+            {
+                *c = t.lane_seq.max(*end);
             }
             sender.run(&begin.seal(crc32c, journal.key), stop)
         }
@@ -456,21 +491,17 @@ impl<'a> Sender<'a> {
             let head = lane.head();
             let stop = head.min(slot.saturating_add(BATCH as u64));
             while *slot < stop {
-                let at = Position {
-                    lane: lane.index(),
-                    lane_seq: *slot,
-                };
                 // A record that is not retired can't be gone while the session lasts.
-                let record = self.journal.record(at).ok_or(ESTALE)?;
-                send_record(
+                let run = lane.run(*slot, stop).ok_or(ESTALE)?;
+                let next = slot.saturating_add(u64::from(run.records));
+                send_run(
                     self.set,
                     self.journal,
                     &self.session.conn,
-                    at,
-                    &record,
-                    slot.saturating_add(1) < stop,
+                    &run,
+                    next < stop,
                 )?;
-                *slot = slot.saturating_add(1);
+                *slot = next;
                 sent = true;
             }
         }
@@ -553,35 +584,22 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// One record: frame, header and data, straight from the log.
-fn send_record(
-    set: &Set,
-    journal: &Journal,
-    conn: &TcpStream,
-    at: Position,
-    record: &core_crate::lane::Record,
-    more: bool,
-) -> Result {
-    const HEADS: usize = FRAME_BYTES + RECORD_HEADER_BYTES;
-    let bytes = record.data_bytes();
+/// Records that follow each other: frame, headers and data, straight from the log.
+fn send_run(set: &Set, journal: &Journal, conn: &TcpStream, run: &Run, more: bool) -> Result {
+    let heads = RECORD_HEADER_BYTES * usize::from(run.records);
     let frame = Frame {
-        kind: Kind::Record,
+        kind: Kind::Records,
         flag: false,
         generation: journal.reign(),
-        len: RECORD_HEADER_BYTES as u32 + bytes,
+        records: run.records,
+        len: heads as u32 + run.data_bytes,
     };
-    let mut heads = [0u8; HEADS];
-    let (f, h) = heads.split_at_mut(FRAME_BYTES);
-    f.copy_from_slice(&frame.seal(crc32c, &[]));
-    set.log.read(
-        journal.geometry.header_offset(at.lane, at.lane_seq) as usize,
-        h,
-    )?;
-    if bytes == 0 {
-        return conn.send(&[&heads], more);
-    }
-    let span = journal.data(&set.log, at.lane, record.data_pos, bytes)?;
-    conn.send_pmem(&heads, &span, more)
+    let spans = [
+        set.log.span(run.headers_at as usize, heads)?,
+        set.log
+            .span(run.data_at as usize, run.data_bytes as usize)?,
+    ];
+    conn.send_pmem(&frame.seal(crc32c, &[]), &spans, more)
 }
 
 /// The other thread: hears what is durable at the partner until the session ends.
@@ -590,11 +608,13 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
     let journal = set.journal().ok_or(EINVAL)?;
     let (interval, misses) = set.settings.heartbeat();
     let mut beat = Heartbeat::new(interval, misses, time::now_ns());
-    let mut body = [0u8; ACK_BYTES];
+    // Some acknowledgements at once.
+    let mut buffer = [0u8; 2 * (FRAME_BYTES + ACK_BYTES)];
+    let mut inbox = Inbox::new(&mut buffer);
     let mut stored = [0u64; MAX_LANES];
     loop {
         let dead = &session.dead;
-        let (frame, payload) = frames::recv(&session.conn, &mut body, || {
+        let (frame, payload) = inbox.next(&session.conn, || {
             if dead.load(Ordering::Acquire) {
                 Err(ESHUTDOWN)
             } else if beat.lost(time::now_ns()) {
@@ -603,8 +623,7 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                 Ok(())
             }
         })?;
-        beat.heard(time::now_ns());
-        set.link.hear();
+        beat.heard(set.link.hear());
         match frame.kind {
             Kind::Ack => {
                 let ack = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
@@ -622,11 +641,12 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                     marks.partner_has = marks.partner_has.max(ack.mark);
                     news
                 };
-                if journal.mirror().acks_count() {
-                    draw_on(set, journal, &stored);
-                }
                 if news {
                     set.ship.signal();
+                }
+                // Cumulative: the newest says it all.
+                if !inbox.has_more() && journal.mirror().acks_count() {
+                    draw_on(set, journal, &stored);
                 }
             }
             Kind::Complete => {

@@ -17,6 +17,7 @@ use core_crate::{
     limits,
     ownership::{Fencing, Found, Kind, PartnerLost},
     partner::{Here, Mirror},
+    receiver::Receiver,
     recover,
     table::{Mode, Table, TableRole},
     units::Generation,
@@ -235,6 +236,8 @@ pub(crate) struct Set {
     journals: [SetOnce<KBox<Journal>>; 2],
     /// [`NO_JOURNAL`], or which one is in use.
     journal_in_use: AtomicUsize,
+    /// What a standby knows of its own copy from the last session, while that is complete. A leaf.
+    pub(crate) receiver: Pin<KBox<Mutex<Option<KBox<Receiver>>>>>,
     /// Which was used last.
     journal_last: AtomicUsize,
     /// The remote is out of step: nothing is shipped. Follows the superblock.
@@ -429,6 +432,7 @@ impl Set {
                 since: AtomicU64::new(time::wall_clock_secs()),
                 journals: [SetOnce::new(), SetOnce::new()],
                 journal_in_use: AtomicUsize::new(NO_JOURNAL),
+                receiver: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
                 journal_last: AtomicUsize::new(1),
                 out_of_step: AtomicBool::new(durable.is_some_and(|d| d.missing.is_some())),
                 shipping: AtomicBool::new(false),

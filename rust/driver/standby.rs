@@ -3,7 +3,8 @@
 //! The other side of the partner link: a listener that answers HELLO and keeps the mirror.
 
 use crate::{
-    frames,
+    frames::{self, Inbox},
+    journal::Region,
     set::{Phase, Set},
 };
 use core::sync::atomic::Ordering;
@@ -13,8 +14,9 @@ use core_crate::{
     limits::MAX_FRAME_PAYLOAD,
     partner::{self, Answer, Heartbeat},
     receiver::{Receiver, Reject},
+    recover::{read_mark, Damage, Scan},
     units::Generation,
-    wire::{Hello, Kind, Reason, Refusal, ACK_BYTES, HELLO_BYTES},
+    wire::{Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES},
 };
 use kapi_crate::{
     net::{TcpListener, TcpStream},
@@ -24,12 +26,18 @@ use kapi_crate::{
 };
 use kernel::{prelude::*, sync::Arc};
 
+/// Room for the largest frame, and as much again so that what is left in front of the end has to be
+/// moved seldom.
+const BUFFER_BYTES: usize = 2 * (FRAME_BYTES + MAX_FRAME_PAYLOAD as usize);
+/// While more arrives all the time, the owner hears at least after so many bytes.
+const UNACKNOWLEDGED_BYTES: usize = 256 << 10;
+
 /// The listener thread. It serves one connection at a time; a dead one is noticed by its heartbeat.
 pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
     let Some(addr) = set.listen.as_ref() else {
         return;
     };
-    let mut buffer = match KVVec::from_elem(0u8, MAX_FRAME_PAYLOAD as usize, GFP_KERNEL) {
+    let mut buffer = match KVVec::from_elem(0u8, BUFFER_BYTES, GFP_KERNEL) {
         Ok(b) => b,
         Err(_) => {
             return set.enter(
@@ -95,7 +103,7 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     let patience = interval.saturating_mul(u64::from(misses));
     conn.set_recv_timeout_ms((interval / 1_000_000).max(1));
     conn.set_user_timeout_ms(u32::try_from(patience / 1_000_000).unwrap_or(u32::MAX));
-    let mut body = [0u8; HELLO_BYTES];
+    let mut inbox = Inbox::new(buffer);
     let until = time::now_ns().saturating_add(patience);
     let late = || {
         if time::now_ns() < until && set.phase() != Phase::Stopping {
@@ -104,22 +112,24 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
             Err(ETIMEDOUT)
         }
     };
-    let (frame, payload) = frames::recv(conn, &mut body, late)?;
+    let (frame, payload) = inbox.next(conn, late)?;
     if frame.kind != Kind::Hello {
         return Err(EBADMSG);
     }
     let bytes: &[u8; HELLO_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
     let hello = Hello::open(bytes).map_err(|_| EBADMSG)?;
-    let Some((durable, trusted)) = decide(set, conn, &hello)? else {
+    let Some(mut welcome) = decide(set, conn, &hello)? else {
         return Ok(());
     };
+    let durable = welcome.durable;
     let result = set.link.hold(conn).and_then(|()| {
+        let mut have = [0u8; ACK_BYTES];
         frames::send(
             conn,
             Kind::Welcome,
-            trusted,
+            welcome.trusted,
             durable.generation,
-            &hello.seal(),
+            welcome.receiver.ack().seal(&mut have),
         )?;
         set.link.hear();
         set.link.set_up(true);
@@ -127,23 +137,88 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
             "set {}: mirroring for the owner in generation {}, this copy is {}\n",
             set.name.as_str(),
             durable.generation.0,
-            if trusted {
+            if welcome.trusted {
                 "complete"
             } else {
                 "to be brought up to date"
             }
         );
-        receive(set, conn, &durable, buffer)
+        receive(set, conn, &mut welcome, inbox)
     });
+    if welcome.trusted {
+        *set.receiver.lock() = Some(welcome.receiver);
+    }
     set.link.set_up(false);
     set.link.drop_conn();
     set.keep.signal();
     result
 }
 
+/// A session that may begin.
+struct Welcome {
+    /// This node's superblock.
+    durable: Super,
+    /// The copy is complete.
+    trusted: bool,
+    receiver: KBox<Receiver>,
+}
+
+/// Finds out where this node's copy ends, which is complete: as the last session left it, or by reading
+/// it. `None`: it is damaged; the kernel log says how.
+#[inline(never)]
+fn resume(
+    set: &Set,
+    mine: &Super,
+    known: Option<KBox<Receiver>>,
+    mut receiver: KBox<Receiver>,
+) -> Option<KBox<Receiver>> {
+    let key = Set::key(&mine.uuid);
+    if let Some(mut known) = known {
+        if known.again(key, mine.geometry, mine.generation) {
+            return Some(known);
+        }
+    }
+    let region = Region(&set.log);
+    let scanned = read_mark(&region, crc32c, key)
+        .and_then(|m| m.ok_or(Damage::Mark))
+        .and_then(|mark| {
+            let scan = Scan {
+                media: &region,
+                crc: crc32c,
+                key,
+                geometry: mine.geometry,
+                reign: mine.generation,
+                mark: &mark,
+            };
+            for lane in 0..mine.geometry.lanes() {
+                receiver.resume(lane, &scan.lane(lane, |_| ())?);
+            }
+            Ok(())
+        });
+    match scanned {
+        Ok(()) => Some(receiver),
+        Err(damage) => {
+            pr_err!(
+                "set {}: this copy is damaged and will be written anew: {}\n",
+                set.name.as_str(),
+                format_args!("{damage}")
+            );
+            None
+        }
+    }
+}
+
+#[inline(never)]
+fn new_receiver(mine: &Super) -> Result<KBox<Receiver>> {
+    Ok(KBox::new(
+        Receiver::new(Set::key(&mine.uuid), mine.geometry, mine.generation),
+        GFP_KERNEL,
+    )?)
+}
+
 /// Answers a HELLO. `Ok(Some)`: welcome, and durably so.
 #[inline(never)]
-fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Super, bool)>> {
+fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<Welcome>> {
     // A takeover or a step-down does not happen at the same time.
     let _control = set.control.lock();
     let mut durable = set.durable.lock();
@@ -170,8 +245,8 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
             Ok(None)
         }
         Answer::Welcome {
-            durable: new,
-            trusted,
+            durable: mut new,
+            mut trusted,
             step_down,
         } => {
             if step_down && set.phase() != Phase::Waiting {
@@ -184,6 +259,18 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
                 set.write_super(&mut durable, new)?;
                 return Ok(None);
             }
+            let mut receiver = new_receiver(&new)?;
+            let known = set.receiver.lock().take();
+            if trusted {
+                match resume(set, &new, known, receiver) {
+                    Some(found) => receiver = found,
+                    None => {
+                        trusted = false;
+                        new.copy = Copy_::Incomplete;
+                        receiver = new_receiver(&new)?;
+                    }
+                }
+            }
             set.write_super(&mut durable, new)?;
             if step_down {
                 // Never replayed (rule 7): a later takeover reads the mirror.
@@ -193,18 +280,28 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<(Sup
                     format_args!("the partner owns the set in generation {}", hello.reign),
                 );
             }
-            Ok(Some((new, trusted)))
+            Ok(Some(Welcome {
+                durable: new,
+                trusted,
+                receiver,
+            }))
         }
     }
 }
 
 #[inline(never)]
-fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8]) -> Result {
+fn receive(
+    set: &Arc<Set>,
+    conn: &TcpStream,
+    session: &mut Welcome,
+    mut inbox: Inbox<'_>,
+) -> Result {
+    let durable = session.durable;
+    let receiver = &mut *session.receiver;
     let key = Set::key(&durable.uuid);
-    let mut receiver = Receiver::new(key, durable.geometry, durable.generation);
     let (interval, misses) = set.settings.heartbeat();
     let mut beat = Heartbeat::new(interval, misses, time::now_ns());
-    let mut trusted = durable.copy == Copy_::Complete;
+    let mut unacknowledged = 0usize;
     loop {
         let idle = || {
             if beat.lost(time::now_ns()) {
@@ -215,18 +312,17 @@ fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8])
                 Ok(())
             }
         };
-        let (frame, payload) = frames::recv(conn, buffer, idle)?;
+        let (frame, payload) = inbox.next(conn, idle)?;
         if set.phase() != Phase::Standby || frame.generation != durable.generation {
             // Taking over, or a frame of another reign: this connection is revoked (rule 7).
             return Err(ESTALE);
         }
-        beat.heard(time::now_ns());
-        set.link.hear();
+        beat.heard(set.link.hear());
         match frame.kind {
             Kind::Begin => {
                 let bytes: &[u8; MARK_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
                 let mark = receiver.begin(crc32c, bytes).map_err(reject)?;
-                if !trusted {
+                if !session.trusted {
                     // Marks of an earlier life may have larger counters. The copy is durably
                     // incomplete, so nobody will miss them.
                     set.log.zero(
@@ -237,18 +333,11 @@ fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8])
                 }
                 set.write_mark(key, &mark)?;
             }
-            Kind::Record => {
-                let store = receiver.record(crc32c, payload).map_err(reject)?;
-                let (head, data) = payload
-                    .split_at_checked(RECORD_HEADER_BYTES)
-                    .ok_or(EBADMSG)?;
-                if !data.is_empty() {
-                    set.log.write(store.data_at as usize, data)?;
-                }
-                set.log.write(store.header_at as usize, head)?;
-                set.log.fence();
-                receiver.stored(store);
-                set.counters.mirrored.fetch_add(1, Ordering::Relaxed);
+            Kind::Records => {
+                store(set, receiver, frame.records, payload)?;
+                set.counters
+                    .mirrored
+                    .fetch_add(u64::from(frame.records), Ordering::Relaxed);
             }
             Kind::Mark => {
                 let bytes: &[u8; MARK_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
@@ -256,14 +345,14 @@ fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8])
                 set.write_mark(key, &mark)?;
             }
             Kind::Synced => {
-                trusted = true;
-                complete(set, durable)?;
-                acknowledge(conn, &receiver, durable.generation)?;
+                complete(set, &durable)?;
+                session.trusted = true;
+                acknowledge(conn, receiver, durable.generation)?;
                 frames::send(conn, Kind::Complete, false, durable.generation, &[])?;
                 continue;
             }
             Kind::Ping => {}
-            Kind::Handover if trusted => {
+            Kind::Handover if session.trusted => {
                 pr_info!("set {}: the owner hands over\n", set.name.as_str());
                 set.link.forget_heard();
                 set.handed.store(true, Ordering::Release);
@@ -278,11 +367,48 @@ fn receive(set: &Arc<Set>, conn: &TcpStream, durable: &Super, buffer: &mut [u8])
             }
             _ => return Err(EBADMSG),
         }
-        // Cumulative: while more is waiting to be read, one acknowledgement will do for all of it.
-        if frame.kind == Kind::Record && conn.wait_readable_ms(0).unwrap_or(false) {
+        // Cumulative: while more is there to be read, one acknowledgement will do for all of it.
+        unacknowledged = unacknowledged.saturating_add(payload.len());
+        if frame.kind == Kind::Records
+            && unacknowledged < UNACKNOWLEDGED_BYTES
+            && (inbox.has_more() || conn.readable())
+        {
             continue;
         }
-        acknowledge(conn, &receiver, durable.generation)?;
+        unacknowledged = 0;
+        acknowledge(conn, receiver, durable.generation)?;
+    }
+}
+
+/// Stores the records of one frame.
+fn store(set: &Set, receiver: &mut Receiver, records: u16, payload: &[u8]) -> Result {
+    let (heads, mut data) = payload
+        .split_at_checked(usize::from(records) * RECORD_HEADER_BYTES)
+        .ok_or(EBADMSG)?;
+    for head in heads.chunks_exact(RECORD_HEADER_BYTES) {
+        let head = head.first_chunk().ok_or(EINVAL)?;
+        let place = receiver.record(crc32c, head, data.len()).map_err(reject)?;
+        let (mine, rest) = data
+            .split_at_checked(place.data_bytes as usize)
+            .ok_or(EBADMSG)?;
+        data = rest;
+        let mut crc = 0;
+        if !mine.is_empty() {
+            // One pass copies and verifies.
+            crc = set
+                .log
+                .write_crc(place.data_at as usize, mine, receiver.seed())?;
+        }
+        let store = place.verified(crc).map_err(reject)?;
+        set.log.write(store.header_at as usize, head)?;
+        // Before the next one begins: a lane has no hole.
+        set.log.fence();
+        receiver.stored(store);
+    }
+    if data.is_empty() {
+        Ok(())
+    } else {
+        Err(EBADMSG)
     }
 }
 

@@ -172,6 +172,8 @@ impl Takeover<'_> {
     fn revoke(&self) {
         let set = self.set;
         set.enter(Phase::TakingOver, format_args!("{}", self.asked.as_str()));
+        // From here on the copy is this node's own log.
+        *set.receiver.lock() = None;
         set.link.drop_conn();
         set.link.wait_down();
     }

@@ -437,9 +437,9 @@ struct Inner {
     /// Keeps what one call sends together.
     #[pin]
     sending: Mutex<()>,
-    /// Bytes that the last [`TcpStream::recv_exact`] had received when its time was over.
+    /// One call at a time receives.
     #[pin]
-    received: Mutex<usize>,
+    receiving: Mutex<()>,
 }
 
 impl TcpStream {
@@ -455,7 +455,7 @@ impl TcpStream {
                 recv_timeout_ms: Atomic::new(0),
                 stopped: Atomic::new(false),
                 sending <- new_mutex!((), "kapi::TcpStream::sending"),
-                received <- new_mutex!(0, "kapi::TcpStream::received"),
+                receiving <- new_mutex!((), "kapi::TcpStream::receiving"),
             }),
             GFP_KERNEL,
         )?;
@@ -518,15 +518,17 @@ impl TcpStream {
         unsafe { self.send_vecs(&mut vecs, more) }
     }
 
-    /// Sends `head` and then `span`, in one go. Otherwise as [`TcpStream::send`].
+    /// Sends `head` and then `spans`, in one go. Otherwise as [`TcpStream::send`].
     ///
-    /// The span is copied: pages of a DAX device have no reference count that the network stack
+    /// The spans are copied: pages of a DAX device have no reference count that the network stack
     /// could use, and the copy may be overwritten as soon as this returns.
-    pub fn send_pmem(&self, head: &[u8], span: &PmemSpan<'_>, more: bool) -> Result {
+    pub fn send_pmem(&self, head: &[u8], spans: &[PmemSpan<'_>], more: bool) -> Result {
         let mut vecs = Vecs::new();
         vecs.push(head.as_ptr(), head.len())?;
-        vecs.push(span.as_ptr(), span.len())?;
-        // SAFETY: Both are borrowed for the call, and the memory is mapped.
+        for span in spans {
+            vecs.push(span.as_ptr(), span.len())?;
+        }
+        // SAFETY: All are borrowed for the call, and the memory is mapped.
         unsafe { self.send_vecs(&mut vecs, more) }
     }
 
@@ -573,29 +575,6 @@ impl TcpStream {
         Ok(())
     }
 
-    /// Receives until `buf` is full.
-    ///
-    /// If the time is over before (`EAGAIN`) nothing is lost: what has come is at the start of
-    /// `buf`, and the next call with the same buffer goes on after it.
-    ///
-    /// Context: process, sleeps.
-    ///
-    /// # Errors
-    ///
-    /// See the module's documentation. `EINVAL` if an earlier call left more than `buf` can hold.
-    pub fn recv_exact(&self, buf: &mut [u8]) -> Result {
-        let mut received = self.inner.received.lock();
-        let deadline = self.recv_deadline();
-        loop {
-            let rest = buf.get_mut(*received..).ok_or(EINVAL)?;
-            if rest.is_empty() {
-                *received = 0;
-                return Ok(());
-            }
-            *received = received.saturating_add(self.recv_until(rest, deadline)?);
-        }
-    }
-
     /// Receives at least one byte and at most `buf.len()`; returns how many. 0 only for an empty
     /// `buf`.
     ///
@@ -605,27 +584,18 @@ impl TcpStream {
     ///
     /// See the module's documentation.
     pub fn recv_some(&self, buf: &mut [u8]) -> Result<usize> {
-        let _received = self.inner.received.lock();
+        let _receiving = self.inner.receiving.lock();
         if buf.is_empty() {
             return Ok(0);
         }
-        self.recv_until(buf, self.recv_deadline())
+        self.recv_within(buf)
     }
 
-    /// Waits until [`TcpStream::recv_some`] has something to say, for at most `ms` milliseconds;
-    /// `false` if that time is over.
-    ///
-    /// Context: process, sleeps.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR`.
-    pub fn wait_readable_ms(&self, ms: u64) -> Result<bool> {
-        match Deadline::after_ms(Some(ms)).wait(&self.inner.socket, bindings::kapi_wait_readable) {
-            Ok(()) => Ok(true),
-            Err(error) if error == EAGAIN => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Whether [`TcpStream::recv_some`] has something to say at once. Context: any.
+    #[inline]
+    pub fn readable(&self) -> bool {
+        // SAFETY: The socket is valid.
+        unsafe { bindings::kapi_sock_readable(self.inner.socket.as_ptr()) }
     }
 
     fn recv_deadline(&self) -> Deadline {
@@ -635,12 +605,22 @@ impl TcpStream {
         }
     }
 
-    fn recv_until(&self, buf: &mut [u8], deadline: Deadline) -> Result<usize> {
+    fn recv_within(&self, buf: &mut [u8]) -> Result<usize> {
         let _noio = NoIo::enter();
         let flags = bindings::MSG_DONTWAIT | bindings::MSG_NOSIGNAL;
+        // Looking at the clock is left to who has to wait.
+        let mut deadline = None;
+        let mut wait = !self.readable();
         loop {
             if self.inner.stopped.load(Relaxed) {
                 return Err(ESHUTDOWN);
+            }
+            if wait {
+                deadline
+                    .get_or_insert_with(|| self.recv_deadline())
+                    .wait(&self.inner.socket, bindings::kapi_wait_readable)?;
+                wait = false;
+                continue;
             }
             let mut msg = message(flags);
             let mut vec = bindings::kvec {
@@ -666,7 +646,7 @@ impl TcpStream {
                     if error != EAGAIN {
                         return Err(self.why(error));
                     }
-                    deadline.wait(&self.inner.socket, bindings::kapi_wait_readable)?;
+                    wait = true;
                 }
             }
         }

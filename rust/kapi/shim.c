@@ -207,16 +207,20 @@ bool kapi_sock_listening(struct socket *sock)
 	return READ_ONCE(sock->sk->sk_state) == TCP_LISTEN;
 }
 
-long kapi_wait_readable(struct socket *sock, long timeout)
+bool kapi_sock_readable(struct socket *sock)
 {
 	struct sock *sk = sock->sk;
 
-	return wait_event_interruptible_timeout(*sk_sleep(sk),
-		!skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+	return !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
 		READ_ONCE(sk->sk_err) ||
 		(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
-		READ_ONCE(sk->sk_state) == TCP_CLOSE ||
-		kapi_should_stop(), timeout);
+		READ_ONCE(sk->sk_state) == TCP_CLOSE;
+}
+
+long kapi_wait_readable(struct socket *sock, long timeout)
+{
+	return wait_event_interruptible_timeout(*sk_sleep(sock->sk),
+		kapi_sock_readable(sock) || kapi_should_stop(), timeout);
 }
 
 long kapi_wait_writable(struct socket *sock, long timeout)

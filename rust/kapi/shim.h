@@ -55,6 +55,7 @@ void kapi_put_net(struct net *net);
 void kapi_sock_noio(struct socket *sock);
 long kapi_wait_connected(struct socket *sock, long timeout);
 long kapi_wait_acceptable(struct socket *sock, long timeout);
+bool kapi_sock_readable(struct socket *sock);
 long kapi_wait_readable(struct socket *sock, long timeout);
 long kapi_wait_writable(struct socket *sock, long timeout);
 bool kapi_sock_listening(struct socket *sock);

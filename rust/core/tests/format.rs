@@ -61,6 +61,7 @@ fn frame(kind: Kind, len: usize) -> Frame {
         kind,
         flag: true,
         generation: Generation(3),
+        records: u16::from(kind == Kind::Records),
         len: len as u32,
     }
 }
@@ -150,10 +151,10 @@ fn codes_golden() {
         );
     }
     use Kind::{
-        Ack, Begin, Bye, Complete, Handover, Hello, Mark, Ping, Record, Refuse, Synced, Welcome,
+        Ack, Begin, Bye, Complete, Handover, Hello, Mark, Ping, Records, Refuse, Synced, Welcome,
     };
     let kinds = [
-        Hello, Welcome, Refuse, Begin, Record, Mark, Ack, Synced, Complete, Ping, Bye, Handover,
+        Hello, Welcome, Refuse, Begin, Records, Mark, Ack, Synced, Complete, Ping, Bye, Handover,
     ];
     for (i, k) in kinds.into_iter().enumerate() {
         assert_eq!(k as usize, i + 1);
@@ -208,12 +209,12 @@ fn every_flipped_bit_of_a_frame_is_refused() {
     };
     let cases: Vec<(Kind, Vec<u8>)> = vec![
         (Kind::Hello, payload.to_vec()),
-        (Kind::Welcome, payload.to_vec()),
         (Kind::Begin, mark().seal(crc, key()).to_vec()),
         (Kind::Mark, mark().seal(crc, key()).to_vec()),
         (Kind::Ack, ack.seal(&mut words).to_vec()),
+        (Kind::Welcome, ack.seal(&mut words).to_vec()),
         (Kind::Refuse, vec![1, 0, 0, 0, 9, 0, 0, 0]),
-        (Kind::Record, vec![0x5a; 64 + 512]),
+        (Kind::Records, vec![0x5a; 64 + 512]),
         (Kind::Synced, vec![]),
         (Kind::Complete, vec![]),
         (Kind::Ping, vec![]),
@@ -231,7 +232,7 @@ fn every_flipped_bit_of_a_frame_is_refused() {
                 "{kind:?} bit {bit}"
             );
         }
-        if kind != Kind::Record {
+        if kind != Kind::Records {
             for bit in 0..payload.len() * 8 {
                 let mut p = payload.clone();
                 p[bit / 8] ^= 1 << (bit % 8);
@@ -262,7 +263,7 @@ fn another_sets_key_is_refused() {
 
 #[test]
 fn other_versions_are_refused() {
-    for version in [0u32, 1, 3, u32::MAX] {
+    for version in [0u32, 1, 4, u32::MAX] {
         let mut s = superblock(geometry()).seal(crc);
         s[8..12].copy_from_slice(&version.to_le_bytes());
         let sum = crc(!0, &s[16..]);
@@ -441,7 +442,7 @@ fn the_newest_slot_counts() {
 
 #[test]
 fn frame_lengths_are_bounded() {
-    let lens = |kind| -> Vec<u32> {
+    let lens = |kind, records| -> Vec<u32> {
         (0..=limits::MAX_FRAME_PAYLOAD + 64)
             .chain([u32::MAX, 1 << 31])
             .filter(|len| {
@@ -449,22 +450,28 @@ fn frame_lengths_are_bounded() {
                     kind,
                     flag: false,
                     generation: Generation(1),
+                    records,
                     len: *len,
                 };
                 Frame::open(&f.seal(crc, &[])).is_ok()
             })
             .collect()
     };
-    assert_eq!(lens(Kind::Hello), [136]);
-    assert_eq!(lens(Kind::Refuse), [8]);
-    assert_eq!(lens(Kind::Begin), [832]);
-    assert_eq!(lens(Kind::Ping), [0]);
-    let record = lens(Kind::Record);
-    assert_eq!(
-        (record.first(), record.last()),
-        (Some(&64), Some(&(256 * 1024 + 64)))
-    );
-    let ack = lens(Kind::Ack);
+    assert_eq!(lens(Kind::Hello, 0), [136]);
+    assert_eq!(lens(Kind::Refuse, 0), [8]);
+    assert_eq!(lens(Kind::Begin, 0), [832]);
+    assert_eq!(lens(Kind::Ping, 0), [0]);
+    // Each record has a header; how many there are is bounded, and only this kind has any.
+    for records in [1, limits::MAX_FRAME_RECORDS] {
+        let found = lens(Kind::Records, records);
+        let least = 64 * u32::from(records);
+        let most = 256 * 1024 + 64 * 64;
+        assert_eq!((found.first(), found.last()), (Some(&least), Some(&most)));
+    }
+    assert_eq!(lens(Kind::Records, 0), [0; 0]);
+    assert_eq!(lens(Kind::Records, limits::MAX_FRAME_RECORDS + 1), [0; 0]);
+    assert_eq!(lens(Kind::Ping, 1), [0; 0]);
+    let ack = lens(Kind::Ack, 0);
     assert_eq!(ack.len(), 32);
     assert!(ack.iter().all(|l| *l as usize <= ACK_BYTES && l % 8 == 0));
 }
@@ -611,10 +618,10 @@ const CANCEL_HEX: &str = "\
     d99c62830000000006050403020100000d0c0b0a000000000000443322110000\n\
     01050403020100000000000006000000070000000a0908070000030100000000";
 const HELLO_HEX: &str = "\
-    0200000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
+    0300000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
     0000000000000000000000000000000000000000000000000000000000000000\n\
     0000000000000000000000000000000000000000000000000401010002000200\n\
     1000000004000000000008000000000004030201010000000500000000000000\n\
     0900000000000000";
 const FRAME_HEX: &str = "\
-    7263463148080d70010100008800000003000000000000000000000000000000";
+    7263463188f561b9010100008800000003000000000000000000000000000000";

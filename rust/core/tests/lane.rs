@@ -10,9 +10,9 @@ use common::{
 };
 use core_crate::{
     format::{Mark, Tail},
-    lane::{stage, Full, Lane},
+    lane::{stage, Full, Lane, Slot},
     layout::Geometry,
-    limits::CANCEL_RESERVE,
+    limits::{CANCEL_RESERVE, MAX_FRAME_RECORDS, MAX_RECORD_BYTES},
     merge::{Lanes, Merge, Position},
     order::Order,
     ship::ShipView,
@@ -128,6 +128,43 @@ impl World {
         }
     }
 
+    /// The frames in which a lane goes to the partner hold each record once, in order, header by header
+    /// and data by data.
+    fn check_runs(&self, lane: &Lane<(), Vec<Slot<()>>>) {
+        let g = &self.j.geometry;
+        let mine: Vec<&Rec> = self
+            .live
+            .iter()
+            .filter(|r| r.lane == lane.index())
+            .collect();
+        let mut at = lane.tail();
+        let mut left = &mine[..];
+        while at < lane.head() {
+            let run = lane.run(at, lane.head()).unwrap();
+            let (these, rest) = left.split_at(usize::from(run.records));
+            let (mut header, mut data) = (run.headers_at, run.data_at);
+            for r in these {
+                assert_eq!(g.header_offset(r.lane, r.lane_seq), header);
+                header += 64;
+                if r.bytes > 0 {
+                    assert_eq!(g.data_offset(r.lane, r.data_pos), data);
+                    data += r.bytes;
+                }
+            }
+            assert!(run.data_bytes == 0 || data - run.data_at == u64::from(run.data_bytes));
+            assert!(run.records <= MAX_FRAME_RECORDS && run.data_bytes <= MAX_RECORD_BYTES);
+            assert_eq!(
+                lane.run(at, at + 1).unwrap().records,
+                1,
+                "no more than asked for"
+            );
+            at += u64::from(run.records);
+            left = rest;
+        }
+        assert!(left.is_empty());
+        assert_eq!(lane.run(lane.head(), u64::MAX), None);
+    }
+
     fn newest_acked(&self) -> u64 {
         // What is freed was acknowledged.
         let live = self.live.iter().filter(|r| r.acked).map(|r| r.seq).max();
@@ -218,6 +255,7 @@ fn run(rng: &mut Rng, g: Geometry, steps: u64, big: bool) -> (u64, u64) {
             let mine = w.live.iter().filter(|r| r.lane == lane.index());
             assert_eq!(lane.used_records(), mine.count() as u64);
             assert!(lane.used_bytes() <= g.lane_data());
+            w.check_runs(lane);
         }
     }
     (w.given, w.full)
@@ -239,6 +277,26 @@ fn large_records_wrap() {
         let (given, full) = run(rng, g, 2000, true);
         assert!(given > 100 && full > 10, "{given} {full}");
     });
+}
+
+/// What the host writes one after the other goes to the partner in one frame.
+#[test]
+fn neighbours_share_a_frame() {
+    let g = Geometry::new(1, 128, 1024 * 1024).unwrap();
+    let mut j = Journal::new(key(), g, Generation(1), Mark::first(Generation(1), 1));
+    let e = Extent {
+        member: 0,
+        sector: 0,
+        sectors: 8,
+    };
+    for _ in 0..100 {
+        let h = j.accept(0, Op::Write, e, Seq::ZERO, &[0; 4096]).unwrap();
+        j.publish(&h, 0);
+    }
+    // As much data as one record may have.
+    assert_eq!(j.lanes[0].run(0, 100).unwrap().records, 64);
+    assert_eq!(j.lanes[0].run(64, 100).unwrap().records, 36);
+    assert_eq!(j.lanes[0].run(0, 16).unwrap().data_bytes, 16 * 4096);
 }
 
 /// Even if every write of a full log fails, each can be cancelled, oldest first.

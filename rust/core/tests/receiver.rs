@@ -19,8 +19,8 @@ use core_crate::{
     layout::{Geometry, MARK_OFFSET},
     ownership::{stood_down, Fencing, Found},
     partner::{answer, refused, AfterRefusal, Answer, Here, Mirror, MirrorEvent},
-    receiver::{Receiver, Reject, Store},
-    recover::{read_super, Damage},
+    receiver::{Place, Receiver, Reject, Store},
+    recover::{read_mark, read_super, Damage, Scan},
     retire::{AckTracker, Retirer},
     takeover::{decide, Asked, Source, View},
     units::{Extent, Generation, Op, Seq},
@@ -75,6 +75,8 @@ struct World {
     at: usize,
     owner: Option<Owner>,
     session: Option<Session>,
+    /// What the standby knows of its complete copy from the last session.
+    known: Option<Receiver>,
     live: BTreeMap<u64, Rec>,
     torn: BTreeMap<u16, Rec>,
     takeovers: u64,
@@ -131,6 +133,46 @@ fn takeover(mine: Option<&Super>) -> Option<Super> {
 /// Somebody died: this node.
 struct Died(usize);
 
+/// A record as a standby takes it: where its data goes and where its header.
+#[derive(PartialEq, Eq, Debug)]
+struct Taken {
+    place: Place,
+    store: Store,
+}
+
+/// Verifies a record, as the driver does while it copies the data.
+fn take(rx: &Receiver, payload: &[u8]) -> Result<Taken, Reject> {
+    let (head, data) = payload.split_first_chunk().ok_or(Reject::Corrupt)?;
+    let place = rx.record(crc, head, data.len())?;
+    let data = &data[..place.data_bytes as usize];
+    let sum = if data.is_empty() {
+        0
+    } else {
+        crc(rx.seed(), data)
+    };
+    let store = place.verified(sum)?;
+    Ok(Taken { place, store })
+}
+
+/// A standby that finds out where its complete copy ends.
+fn resumed(pmem: &Pmem, mine: &Super) -> Receiver {
+    let mut rx = Receiver::new(key(), mine.geometry, mine.generation);
+    let mark = read_mark(pmem, crc, key()).unwrap().unwrap();
+    let scan = Scan {
+        media: pmem,
+        crc,
+        key: key(),
+        geometry: mine.geometry,
+        reign: mine.generation,
+        mark: &mark,
+    };
+    for lane in 0..mine.geometry.lanes() {
+        let end = scan.lane(lane, |_| ()).unwrap_or_else(|d| panic!("{d}"));
+        rx.resume(lane, &end);
+    }
+    rx
+}
+
 impl World {
     fn new(rng: &mut Rng, g: Geometry) -> World {
         let mut nodes = [Pmem::new(g.bytes()), Pmem::new(g.bytes())];
@@ -148,6 +190,7 @@ impl World {
             at: 0,
             owner: None,
             session: None,
+            known: None,
             live: BTreeMap::new(),
             torn: BTreeMap::new(),
             takeovers: 0,
@@ -265,8 +308,21 @@ impl World {
             o.j.reign = reign;
         }
         o.mirror = o.mirror.on(MirrorEvent::Connected { trusted }).unwrap();
+        let mut rx = Receiver::new(key(), mine.geometry, reign);
+        let known = self.known.take().filter(|_| trusted);
+        if trusted {
+            rx = resumed(&self.nodes[they], &durable);
+            // A standby that did not die knows it without reading.
+            if let Some(mut known) = known {
+                assert!(known.again(key(), mine.geometry, reign));
+                assert_eq!(known.ack(), rx.ack());
+                rx = known;
+            }
+        }
+        let have = rx.ack();
+        assert_eq!(have.mark, 0);
         let mut s = Session {
-            rx: Receiver::new(key(), mine.geometry, reign),
+            rx,
             trusted,
             sent: [0; 32],
             mark_sent: o.j.mark.counter,
@@ -274,8 +330,14 @@ impl World {
             frames: VecDeque::new(),
             replies: VecDeque::new(),
         };
-        for (c, t) in s.sent.iter_mut().zip(&o.j.mark.tails) {
-            *c = t.lane_seq;
+        for ((c, t), end) in s.sent.iter_mut().zip(&o.j.mark.tails).zip(have.stored) {
+            *c = t.lane_seq.max(end);
+        }
+        for lane in &o.j.lanes {
+            assert!(
+                have.at(lane.index()) <= lane.head(),
+                "the owner has lost some"
+            );
         }
         s.frames.push_back(Frame::Begin(o.j.mark.seal(crc, key())));
         self.session = Some(s);
@@ -283,7 +345,8 @@ impl World {
     }
 
     fn disconnect(&mut self) {
-        if self.session.take().is_some() {
+        if let Some(s) = self.session.take() {
+            self.known = Some(s.rx).filter(|_| s.trusted);
             if let Some(o) = self.owner.as_mut() {
                 o.mirror = o.mirror.on(MirrorEvent::Disconnected).unwrap();
                 o.first = None;
@@ -388,27 +451,32 @@ impl World {
                     0 => {
                         let at = rng.below(payload.len() as u64) as usize;
                         payload[at] ^= 1 << rng.below(8);
-                        assert_eq!(s.rx.record(crc, &payload), Err(Reject::Corrupt));
+                        assert_eq!(take(&s.rx, &payload), Err(Reject::Corrupt));
+                        // That the data is wrong is seen when it has been copied.
+                        let (head, data) = payload.split_first_chunk().unwrap();
+                        if let Ok(place) = s.rx.record(crc, head, data.len()) {
+                            pmem.cpu = 1;
+                            pmem.store(place.data_at, data).map_err(died)?;
+                        }
                         return Err(None);
                     }
                     1 => {
                         payload.truncate(rng.below(payload.len() as u64) as usize);
-                        assert_eq!(s.rx.record(crc, &payload), Err(Reject::Corrupt));
+                        assert_eq!(take(&s.rx, &payload), Err(Reject::Corrupt));
                         return Err(None);
                     }
                     _ => {}
                 }
-                let store =
-                    s.rx.record(crc, &payload)
-                        .unwrap_or_else(|r| panic!("{r:?}"));
+                let Taken { place, store } =
+                    take(&s.rx, &payload).unwrap_or_else(|r| panic!("{r:?}"));
                 let (head, data) = payload.split_at(64);
                 pmem.cpu = 1;
-                pmem.store(store.data_at, data).map_err(died)?;
+                pmem.store(place.data_at, data).map_err(died)?;
                 pmem.store(store.header_at, head).map_err(died)?;
                 pmem.fence().map_err(died)?;
                 s.rx.stored(store);
                 if rng.one_in(400) {
-                    assert_eq!(s.rx.record(crc, &payload), Err(Reject::OutOfOrder));
+                    assert_eq!(take(&s.rx, &payload), Err(Reject::OutOfOrder));
                     return Err(None);
                 }
             }
@@ -419,6 +487,7 @@ impl World {
                     sup.copy = Copy_::Complete;
                     write_super(pmem, &sup).map_err(died)?;
                 }
+                s.trusted = true;
                 let ack = s.rx.ack();
                 s.replies.push_back(Reply::Complete(ack));
                 return Ok(());
@@ -576,12 +645,14 @@ impl World {
                 Ok(()) => {}
                 Err(None) => break,
                 Err(Some(_)) => {
+                    self.session = None;
                     self.nodes[1 - self.at].crash(rng);
                     break;
                 }
             }
         }
-        self.session = None;
+        self.known = None;
+        self.disconnect();
         self.nodes[self.at].crash(rng);
     }
 
@@ -689,6 +760,7 @@ fn run(rng: &mut Rng, steps: u64, fuse: u64, breaks: u64) -> (u64, u64) {
             Err(Died(n)) if n == w.at => w.owner_dies(rng),
             Err(Died(n)) => {
                 w.disconnect();
+                w.known = None;
                 w.nodes[n].crash(rng);
             }
         }
@@ -808,7 +880,7 @@ fn every_reason_to_reject() {
     let g = geometry();
     let mut rx = Receiver::new(key(), g, Generation(4));
     let good = record(|_| ());
-    assert_eq!(rx.record(crc, &good), Err(Reject::NotBegun));
+    assert_eq!(take(&rx, &good), Err(Reject::NotBegun));
     let mut mark = Mark::first(Generation(3), 2);
     (mark.retired, mark.shipped, mark.counter) = (Seq(2), Seq(3), 10);
     mark.tails[0].floor = 1;
@@ -832,14 +904,11 @@ fn every_reason_to_reject() {
         .seal(crc, Key::new(crc, &uuid))
         .to_vec();
     other.extend(&good[64..]);
-    assert_eq!(rx.record(crc, &other), Err(Reject::Corrupt));
-    assert_eq!(rx.record(crc, &good[..63]), Err(Reject::Corrupt));
-    assert_eq!(rx.record(crc, &good[..575]), Err(Reject::Corrupt));
+    assert_eq!(take(&rx, &other), Err(Reject::Corrupt));
+    assert_eq!(take(&rx, &good[..63]), Err(Reject::Corrupt));
+    assert_eq!(take(&rx, &good[..575]), Err(Reject::Corrupt));
     let newer = record(|h| h.generation = Generation(5));
-    assert_eq!(
-        rx.record(crc, &newer),
-        Err(Reject::Generation(Generation(5)))
-    );
+    assert_eq!(take(&rx, &newer), Err(Reject::Generation(Generation(5))));
     for change in [
         |h: &mut Header| h.lane = 2,
         |h: &mut Header| h.lane = 31,
@@ -849,11 +918,11 @@ fn every_reason_to_reject() {
         |h: &mut Header| h.data_pos = u64::MAX - 511,
         |h: &mut Header| h.seq = Seq(2),
     ] {
-        assert_eq!(rx.record(crc, &record(change)), Err(Reject::OutOfOrder));
+        assert_eq!(take(&rx, &record(change)), Err(Reject::OutOfOrder));
     }
     // In front of the floor an old reign may stand; behind it, or behind a newer one, it may not.
     let first = record(|h| h.generation = Generation(2));
-    let store = rx.record(crc, &first).unwrap();
+    let Taken { store, .. } = take(&rx, &first).unwrap();
     rx.stored(store);
     assert_eq!(rx.ack().stored[0], 1);
     let next = |seq: u64, generation: u32| {
@@ -864,14 +933,14 @@ fn every_reason_to_reject() {
         })
     };
     assert_eq!(
-        rx.record(crc, &next(6, 2)),
+        take(&rx, &next(6, 2)),
         Err(Reject::Generation(Generation(2)))
     );
-    assert_eq!(rx.record(crc, &next(5, 4)), Err(Reject::OutOfOrder));
-    assert!(rx.record(crc, &next(6, 3)).is_ok());
-    let store = rx.record(crc, &next(6, 4)).unwrap();
+    assert_eq!(take(&rx, &next(5, 4)), Err(Reject::OutOfOrder));
+    assert!(take(&rx, &next(6, 3)).is_ok());
+    let Taken { store, .. } = take(&rx, &next(6, 4)).unwrap();
     rx.stored(store);
-    assert_eq!(rx.record(crc, &next(6, 4)), Err(Reject::OutOfOrder));
+    assert_eq!(take(&rx, &next(6, 4)), Err(Reject::OutOfOrder));
     // Marks that go back or ahead.
     let up = |m: &mut Mark| m.counter = 11;
     let bad_marks: &[&dyn Fn(&mut Mark)] = &[
@@ -940,14 +1009,15 @@ fn live_space_is_never_overwritten() {
             };
             let mut payload = h.seal(crc, key()).to_vec();
             payload.extend(&data);
-            match rx.record(crc, &payload) {
-                Ok(store) => {
-                    let from = store.data_at;
-                    let to = from + u64::from(store.data_bytes);
+            match take(&rx, &payload) {
+                Ok(taken) => {
+                    in_bounds(&g, &taken);
+                    let Taken { place, store } = taken;
+                    let from = place.data_at;
+                    let to = from + u64::from(place.data_bytes);
                     for (head, a, b, _) in &held {
                         assert!(store.header_at != *head && (to <= *a || *b <= from));
                     }
-                    in_bounds(&g, &store);
                     held.push_back((store.header_at, from, to, h.data_pos + data.len() as u64));
                     rx.stored(store);
                     pos = h.data_pos + data.len() as u64;
@@ -971,20 +1041,20 @@ fn live_space_is_never_overwritten() {
     });
 }
 
-fn in_bounds(g: &Geometry, s: &Store) {
+fn in_bounds(g: &Geometry, Taken { place, store }: &Taken) {
     let within = |offset: u64, bytes: u64, start: u64, len: u64| {
         offset >= start && offset + bytes <= start + len
     };
     assert!((0..g.lanes()).any(|l| {
         within(
-            s.header_at,
+            store.header_at,
             64,
             g.header_offset(l, 0),
             u64::from(g.lane_records()) * 64,
-        ) && (s.data_bytes == 0
+        ) && (place.data_bytes == 0
             || within(
-                s.data_at,
-                u64::from(s.data_bytes),
+                place.data_at,
+                u64::from(place.data_bytes),
                 g.data_offset(l, 0),
                 g.lane_data(),
             ))
@@ -1052,14 +1122,14 @@ fn mad_frames_are_survived() {
                 };
                 let mut payload = h.seal(crc, key()).to_vec();
                 payload.extend(&data);
-                if let Ok(store) = rx.record(crc, &payload) {
-                    in_bounds(&g, &store);
-                    rx.stored(store);
+                if let Ok(taken) = take(&rx, &payload) {
+                    in_bounds(&g, &taken);
+                    rx.stored(taken.store);
                 }
             }
             let mut noise = vec![0; rng.below(200) as usize];
             rng.fill(&mut noise);
-            assert!(rx.record(crc, &noise).is_err());
+            assert!(take(&rx, &noise).is_err());
         }
     });
 }
