@@ -164,8 +164,10 @@ class Machine:
             lines = (line.split() for line in self.vm.report())
             self.names = sorted({(int(words[0], 16), words[2]) for words in lines
                                  if len(words) >= 3 and words[1] in "tTwW"})
-            with open(SYMBOLS, "w") as f:
+            mine = f"{SYMBOLS}.{self.name}"
+            with open(mine, "w") as f:
                 f.writelines(f"{address:x} {name}\n" for address, name in self.names)
+            os.rename(mine, SYMBOLS)
         return self.names
 
     def up(self, script):
