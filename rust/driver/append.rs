@@ -5,6 +5,7 @@
 
 use crate::{
     journal::{HostSlot, Journal, LockedLane},
+    mirror,
     set::{Phase, Set},
     worker::Io,
 };
@@ -49,7 +50,7 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
             Some(bio)
         }
         Appended::Waits => {
-            set.send.signal();
+            mirror::send_or_signal(set, journal);
             None
         }
         Appended::Full(bio) => {

@@ -37,6 +37,8 @@ use kernel::{
 
 /// Records that are sent before marks and pings get their turn.
 const BATCH: usize = 64;
+/// Most bytes that who submits a write sends by itself: an idle socket has room for them.
+const LONE_BYTES: u32 = 8192;
 
 /// The connection to the partner, whichever side this node is on.
 pub(crate) struct Link {
@@ -48,6 +50,11 @@ pub(crate) struct Link {
     heard: AtomicU64,
     /// Why the partner refused last, in the words of the protocol; 0: it did not.
     refused: AtomicU32,
+    /// How far the session has sent the log. Whoever sends records holds it: the sender's thread, or
+    /// who submits a write.
+    sending: Pin<KBox<Mutex<Option<Sending>>>>,
+    /// Who submits a write may send it.
+    open: AtomicBool,
 }
 
 impl Link {
@@ -59,6 +66,8 @@ impl Link {
             stopped: AtomicBool::new(false),
             heard: AtomicU64::new(0),
             refused: AtomicU32::new(0),
+            sending: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
+            open: AtomicBool::new(false),
         })
     }
 
@@ -303,6 +312,94 @@ struct Session {
     stored: [AtomicU64; MAX_LANES],
 }
 
+/// How far a session has sent the log.
+struct Sending {
+    session: Arc<Session>,
+    /// For each lane, the position that is sent next.
+    cursor: [u64; MAX_LANES],
+    /// When something was sent last.
+    last: u64,
+    /// The last records that were sent were one: the host waits for each write.
+    lone: bool,
+}
+
+impl Sending {
+    /// Whether the partner has said that it has whatever was sent.
+    fn all_stored(&self) -> bool {
+        let stored = self.session.stored.iter();
+        stored
+            .zip(&self.cursor)
+            .all(|(stored, sent)| stored.load(Ordering::Acquire) >= *sent)
+    }
+
+    /// Sends what the lanes have, of each at most [`BATCH`] records; answers how many.
+    #[inline(never)]
+    fn records(&mut self, set: &Set, journal: &Journal) -> Result<u64> {
+        let mut sent = 0u64;
+        for locked in journal.lanes.iter() {
+            let lane = &locked.lane;
+            let Some(slot) = self.cursor.get_mut(usize::from(lane.index())) else {
+                continue;
+            };
+            let head = lane.head();
+            let stop = head.min(slot.saturating_add(BATCH as u64));
+            while *slot < stop {
+                // A record that is not retired can't be gone while the session lasts.
+                let run = lane.run(*slot, stop).ok_or(ESTALE)?;
+                let next = slot.saturating_add(u64::from(run.records));
+                send_run(set, journal, &self.session.conn, &run, next < stop)?;
+                *slot = next;
+                sent = sent.saturating_add(u64::from(run.records));
+            }
+        }
+        if sent > 0 {
+            self.last = time::now_ns();
+            self.lone = sent == 1;
+        }
+        Ok(sent)
+    }
+}
+
+/// A write is in the log and has to be at the partner. A host that waits for each write gets it sent
+/// at once, by whoever submits it: that spares a change of threads. Else the sender's thread sends it,
+/// with others.
+///
+/// Not when something is under way: then the socket might have no room, and records that gather
+/// meanwhile share a frame.
+#[inline]
+pub(crate) fn send_or_signal(set: &Set, journal: &Journal) {
+    if !(set.link.open.load(Ordering::Acquire) && send_lone(set, journal)) {
+        set.send.signal();
+    }
+}
+
+fn send_lone(set: &Set, journal: &Journal) -> bool {
+    let Some(mut sending) = set.link.sending.try_lock() else {
+        return false;
+    };
+    let Some(s) = &mut *sending else {
+        return false;
+    };
+    if !s.lone || !s.all_stored() {
+        return false;
+    }
+    let small = |locked: &&Pin<KBox<LockedLane>>| {
+        let lane = &locked.lane;
+        let from = s.cursor.get(usize::from(lane.index())).copied();
+        from.and_then(|from| lane.run(from, lane.head()))
+            .is_none_or(|run| run.data_bytes <= LONE_BYTES)
+    };
+    if !journal.lanes.iter().all(|l| small(&l)) {
+        return false;
+    }
+    if s.records(set, journal).is_err() {
+        s.session.dead.store(true, Ordering::Release);
+        s.session.conn.shutdown();
+        return false;
+    }
+    true
+}
+
 #[inline(never)]
 fn mirror(
     set: &Arc<Set>,
@@ -358,15 +455,22 @@ fn mirror(
     };
     let result = match &listener {
         Ok(_) => {
-            let mut sender = Sender::new(set, journal, &session, begin.counter);
-            for ((c, t), end) in sender
-                .cursor
-                .iter_mut()
-                .zip(&begin.tails)
-                .zip(&have.ends.stored)
-            {
+            let mut cursor = [0; MAX_LANES];
+            for ((c, t), end) in cursor.iter_mut().zip(&begin.tails).zip(&have.ends.stored) {
                 *c = t.lane_seq.max(*end);
             }
+            *set.link.sending.lock() = Some(Sending {
+                session: session.clone(),
+                cursor,
+                last: 0,
+                lone: false,
+            });
+            let mut sender = Sender {
+                set,
+                journal,
+                session: &session,
+                mark_sent: begin.counter,
+            };
             sender.run(&begin.seal(crc32c, journal.key), stop)
         }
         Err(e) => Err(*e),
@@ -375,6 +479,9 @@ fn mirror(
     if let Ok(l) = listener {
         l.stop();
     }
+    // Nobody sends any more, and nobody will.
+    set.link.open.store(false, Ordering::Release);
+    *set.link.sending.lock() = None;
     set.link.set_up(false);
     let before = journal.mirror();
     let after = journal
@@ -401,25 +508,15 @@ struct Sender<'a> {
     set: &'a Arc<Set>,
     journal: &'a Journal,
     session: &'a Session,
-    cursor: [u64; MAX_LANES],
     mark_sent: u64,
-    last_sent: u64,
 }
 
-impl<'a> Sender<'a> {
-    fn new(
-        set: &'a Arc<Set>,
-        journal: &'a Journal,
-        session: &'a Session,
-        mark_sent: u64,
-    ) -> Sender<'a> {
-        Sender {
-            set,
-            journal,
-            session,
-            cursor: [0; MAX_LANES],
-            mark_sent,
-            last_sent: 0,
+impl Sender<'_> {
+    fn sending<T>(&self, f: impl FnOnce(&mut Sending) -> Result<T>) -> Result<T> {
+        let mut sending = self.set.link.sending.lock();
+        match &mut *sending {
+            Some(s) => f(s),
+            None => Err(ECONNRESET),
         }
     }
 
@@ -447,17 +544,18 @@ impl<'a> Sender<'a> {
                 continue;
             }
             if let Mirror::CatchingUp { alone, .. } = self.journal.mirror() {
-                if self.all_stored() {
+                if self.all_stored()? {
                     self.catch_up(alone)?;
                     continue;
                 }
             }
-            if self.set.handover.load(Ordering::Acquire) == handover::WANTED && self.all_stored() {
+            if self.set.handover.load(Ordering::Acquire) == handover::WANTED && self.all_stored()? {
                 handover::step_down(self.set)?;
                 return self.control(Kind::Handover, false, &[]);
             }
             let (interval, _) = self.set.settings.heartbeat();
-            let idle = time::now_ns().saturating_sub(self.last_sent);
+            let last = self.sending(|s| Ok(s.last))?;
+            let idle = time::now_ns().saturating_sub(last);
             if idle >= interval {
                 self.control(Kind::Ping, false, &[])?;
                 continue;
@@ -469,46 +567,20 @@ impl<'a> Sender<'a> {
     }
 
     fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
-        self.last_sent = time::now_ns();
-        frames::send(
-            &self.session.conn,
-            kind,
-            flag,
-            self.journal.reign(),
-            payload,
-        )
+        self.sending(|s| {
+            s.last = time::now_ns();
+            frames::send(&s.session.conn, kind, flag, self.journal.reign(), payload)
+        })
     }
 
     /// Sends what the lanes have; answers whether there was anything.
-    #[inline(never)]
     fn records(&mut self) -> Result<bool> {
-        let mut sent = false;
-        for locked in self.journal.lanes.iter() {
-            let lane = &locked.lane;
-            let Some(slot) = self.cursor.get_mut(usize::from(lane.index())) else {
-                continue;
-            };
-            let head = lane.head();
-            let stop = head.min(slot.saturating_add(BATCH as u64));
-            while *slot < stop {
-                // A record that is not retired can't be gone while the session lasts.
-                let run = lane.run(*slot, stop).ok_or(ESTALE)?;
-                let next = slot.saturating_add(u64::from(run.records));
-                send_run(
-                    self.set,
-                    self.journal,
-                    &self.session.conn,
-                    &run,
-                    next < stop,
-                )?;
-                *slot = next;
-                sent = true;
-            }
-        }
-        if sent {
-            self.last_sent = time::now_ns();
-        }
-        Ok(sent)
+        Ok(self.sending(|s| s.records(self.set, self.journal))? > 0)
+    }
+
+    /// Whether the partner has said that it has whatever was sent. Only then is it worth waiting for.
+    fn all_stored(&self) -> Result<bool> {
+        self.sending(|s| Ok(s.all_stored()))
     }
 
     /// Sends the newest mark, once every record in front of its tails was sent.
@@ -521,27 +593,15 @@ impl<'a> Sender<'a> {
             }
             marks.mark
         };
-        let sent = (0..mark.lanes).all(|l| {
-            mark.tail(l).lane_seq <= self.cursor.get(usize::from(l)).copied().unwrap_or(0)
-        });
+        let sent = self.sending(|s| {
+            let tails = mark.tails.iter().take(usize::from(mark.lanes));
+            Ok(tails.zip(&s.cursor).all(|(t, sent)| t.lane_seq <= *sent))
+        })?;
         if sent {
             self.control(Kind::Mark, false, &mark.seal(crc32c, self.journal.key))?;
             self.mark_sent = mark.counter;
         }
         Ok(())
-    }
-
-    /// Whether the partner has said that it has whatever was sent. Only then is it worth waiting for.
-    fn all_stored(&self) -> bool {
-        self.journal.lanes.iter().all(|l| {
-            let i = usize::from(l.lane.index());
-            let stored = self
-                .session
-                .stored
-                .get(i)
-                .map_or(0, |s| s.load(Ordering::Acquire));
-            stored >= self.cursor.get(i).copied().unwrap_or(u64::MAX)
-        })
     }
 
     /// The partner has everything that was there. Now writes wait for the partner again; what was
@@ -660,6 +720,7 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                     set.name.as_str()
                 );
                 draw_on(set, journal, &stored);
+                set.link.open.store(true, Ordering::Release);
                 set.event();
                 if set.phase() == Phase::Waiting {
                     recovery::first_mark(set, journal)?;
