@@ -379,6 +379,16 @@ pub(crate) fn tail_crc(crc: Crc, seed: u32, bytes: &[u8], from: usize) -> u32 {
     crc(seed, bytes.get(from..).unwrap_or(&[]))
 }
 
+/// Whether a number can be a sequence or a position.
+pub(crate) fn countable(n: u64) -> bool {
+    n <= limits::MAX_COUNT
+}
+
+/// Whether a number can be a position of data, which is made of whole sectors.
+fn data_position(n: u64) -> bool {
+    countable(n) && n % u64::from(crate::units::SECTOR_SIZE) == 0
+}
+
 /// Where a lane's live records begin.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -386,6 +396,14 @@ struct RawTail {
     lane_seq: U64,
     data_pos: U64,
     floor: U64,
+}
+
+impl RawTail {
+    fn possible(&self) -> bool {
+        countable(self.lane_seq.get())
+            && countable(self.floor.get())
+            && data_position(self.data_pos.get())
+    }
 }
 
 /// Where the live records of one lane begin, and where the current reign's do.
@@ -526,6 +544,9 @@ impl Mark {
             || lanes == 0
             || usize::from(lanes) > limits::MAX_LANES
             || raw.retired.get() > raw.shipped.get()
+            || !countable(raw.shipped.get())
+            || !countable(raw.acked.get())
+            || !raw.tails.iter().all(RawTail::possible)
         {
             return Err(MarkError::Damaged);
         }
@@ -692,6 +713,9 @@ impl Header {
             return Err(HeaderError::Field);
         };
         if seq == 0
+            || !countable(seq)
+            || !countable(raw.lane_seq.get())
+            || !data_position(raw.data_pos.get())
             || after >= seq
             || acked > after
             || raw.flags.get() != 0

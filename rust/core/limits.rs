@@ -36,6 +36,11 @@ pub const MIN_LANE_DATA: u64 = 2 * MAX_RECORD_BYTES as u64;
 /// Smallest log region.
 pub const MIN_LOG_BYTES: u64 = 1 << 20;
 
+/// No sequence and no position in a lane is larger: a write each nanosecond takes a century to get
+/// there. What is read is refused beyond it, so that arithmetic on it never meets the end of 64 bits,
+/// where sequences would stop to rise and "after every write" would be one of them.
+pub const MAX_COUNT: u64 = 1 << 62;
+
 /// Largest log region. Positions are 64 bits wide; this bounds what a damaged superblock may claim.
 pub const MAX_LOG_BYTES: u64 = 1 << 44;
 

@@ -13,7 +13,7 @@
 //!   its mirror.
 
 use crate::{
-    format::{flag, tail_crc, Copy_, Crc, Missing, NodeKey, Role, SetName, Super},
+    format::{countable, flag, tail_crc, Copy_, Crc, Missing, NodeKey, Role, SetName, Super},
     plant::{planted, Plant},
     units::{Generation, Seq},
 };
@@ -195,6 +195,10 @@ impl Ownership {
             return Err(RecordError::Damaged);
         }
         let damaged = RecordError::Damaged;
+        let counts = [&raw.stale_since, &raw.stale_limit, &raw.shipped];
+        if !counts.into_iter().all(|n| countable(n.get())) {
+            return Err(damaged);
+        }
         Ok(Ownership {
             counter: raw.counter.get(),
             uuid: raw.uuid,

@@ -380,6 +380,7 @@ fn impossible_fields_are_refused() {
             "byte {at} = {value}"
         );
     }
+    let beyond = (limits::MAX_COUNT + 1).to_le_bytes();
     // Headers. What is changed, and that it is refused although the checksum is right.
     let changes: &[(&str, usize, &[u8])] = &[
         ("seq 0", 8, &[0; 8]),
@@ -394,6 +395,14 @@ fn impossible_fields_are_refused() {
         ("flags", 60, &[1]),
         ("sector overflow", 32, &[0xff; 8]),
         ("a cancel with sectors", 58, &[3]),
+        ("a sequence beyond counting", 8, &beyond),
+        ("a position beyond counting", 16, &beyond),
+        (
+            "data beyond counting",
+            24,
+            &(limits::MAX_COUNT + 512).to_le_bytes(),
+        ),
+        ("data inside a sector", 24, &256u64.to_le_bytes()),
     ];
     for (what, at, bytes) in changes {
         let mut h = header().seal(crc, key());
@@ -406,13 +415,23 @@ fn impossible_fields_are_refused() {
             "{what}"
         );
     }
-    // A mark whose remote is behind what is retired.
-    let mut m = mark();
-    m.retired = Seq(111);
-    assert_eq!(
-        Mark::open(crc, key(), &m.seal(crc, key())),
-        Err(MarkError::Damaged)
-    );
+    let beyond = limits::MAX_COUNT + 1;
+    let marks: [fn(&mut Mark, u64); 7] = [
+        // A remote that is behind what is retired.
+        |m, _| m.retired = Seq(111),
+        |m, beyond| m.shipped = Seq(beyond),
+        |m, beyond| m.acked = Seq(beyond),
+        |m, beyond| m.tails[1].lane_seq = beyond,
+        |m, beyond| m.tails[1].floor = beyond,
+        |m, beyond| m.tails[1].data_pos = beyond + 511,
+        |m, _| m.tails[0].data_pos = 256,
+    ];
+    for (i, change) in marks.iter().enumerate() {
+        let mut m = mark();
+        change(&mut m, beyond);
+        let opened = Mark::open(crc, key(), &m.seal(crc, key()));
+        assert_eq!(opened, Err(MarkError::Damaged), "mark {i}");
+    }
 }
 
 #[test]
@@ -512,6 +531,11 @@ fn any_missing() -> impl Strategy<Value = Option<Missing>> {
     (any::<u64>(), any::<u64>()).prop_map(|(a, b)| Missing::new(Seq(a.min(b)), Seq(a.max(b))))
 }
 
+/// A sequence or a position.
+fn count() -> impl Strategy<Value = u64> {
+    0..=limits::MAX_COUNT
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -539,8 +563,8 @@ proptest! {
 
     #[test]
     fn mark_round_trip(
-        counter: u64, generation: u32, lanes in 1u16..=32, a: u64, b: u64, acked: u64,
-        tails in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 32),
+        counter: u64, generation: u32, lanes in 1u16..=32, a in count(), b in count(), acked in count(),
+        tails in proptest::collection::vec((count(), count(), count()), 32),
     ) {
         let mut m = Mark::first(Generation(generation), lanes);
         m.counter = counter;
@@ -548,7 +572,7 @@ proptest! {
         m.shipped = Seq(a.max(b));
         m.acked = Seq(acked);
         for (t, (lane_seq, data_pos, floor)) in m.tails.iter_mut().zip(tails) {
-            *t = Tail { lane_seq, data_pos, floor };
+            *t = Tail { lane_seq, data_pos: data_pos & !511, floor };
         }
         prop_assert_eq!(Mark::open(crc, key(), &m.seal(crc, key())), Ok(m));
     }
@@ -556,10 +580,11 @@ proptest! {
     #[test]
     fn header_round_trip(
         seq in 1u64..1 << 40, back in 1u64..1000, further in 0u64..1000, lane in 0u16..32,
-        lane_seq: u64, data_pos: u64, generation: u32, member in 0u16..64, sector in 0u64..1 << 55,
+        lane_seq in count(), data_pos in count(), generation: u32, member in 0u16..64, sector in 0u64..1 << 55,
         sectors in 1u32..=512, op in 1u8..=3, data_crc: u32,
     ) {
         let op = Op::from_code(op).unwrap();
+        let data_pos = data_pos & !511;
         let after = seq.saturating_sub(back);
         let acked = after.saturating_sub(further);
         prop_assume!(op != Op::Cancel || seq > 1);

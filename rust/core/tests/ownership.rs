@@ -7,6 +7,7 @@ mod common;
 use common::{crc, geometry, record, superblock, UUID};
 use core_crate::{
     format::{Copy_, Key, Missing, NodeKey, Role, SetName, Super},
+    limits::MAX_COUNT,
     ownership::{
         back_in_step, begin, caught_up, completed, extend, go_alone, handed_over, handing_over,
         may_go_alone, old_owners_last, rewrite, seize, sequences_behind, start, stood_down, watch,
@@ -685,6 +686,34 @@ fn how_far_the_old_owner_went() {
     assert_eq!(sequences_behind(Seq::MAX, Seq::MAX), Seq::MAX);
 }
 
+/// An owner that took over by such a record would have no sequences left to give.
+#[test]
+fn a_record_at_the_end_of_all_sequences_is_damaged() {
+    let ends: [fn(&mut Ownership); 3] = [
+        |r| r.shipped = Seq(MAX_COUNT + 1),
+        |r| {
+            r.stale = Some(Stale {
+                limit: Seq::MAX.prev(),
+                ..stale()
+            })
+        },
+        |r| {
+            r.stale = Some(Stale {
+                since: Seq::MAX,
+                ..stale()
+            })
+        },
+    ];
+    for end in ends {
+        let mut r = record(5, THEY);
+        end(&mut r);
+        assert_eq!(
+            Ownership::open(crc, &r.seal(crc)),
+            Err(RecordError::Damaged)
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 2000, failure_persistence: None, ..ProptestConfig::default()
@@ -693,8 +722,8 @@ proptest! {
     #[test]
     fn record_round_trip(
         counter: u64, uuid: [u8; 16], name in "[a-zA-Z0-9_.+:-]{1,63}", generation: u32,
-        node in 1u32.., unfenced: bool, stale: Option<(u64, u32, u64)>, shipped: u64,
-        missing: (u64, u64),
+        node in 1u32.., unfenced: bool, shipped in 0..=MAX_COUNT, missing: (u64, u64),
+        stale in proptest::option::of((0..=MAX_COUNT, any::<u32>(), 0..=MAX_COUNT)),
     ) {
         let r = Ownership {
             counter, uuid, node, unfenced,

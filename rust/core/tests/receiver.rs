@@ -17,6 +17,7 @@ use core_crate::{
     format::{Copy_, Header, Key, Mark, Role, Super, Tail, MARK_BYTES},
     lane::stage,
     layout::{Geometry, MARK_OFFSET},
+    limits::MAX_COUNT,
     ownership::{stood_down, Fencing, Found},
     partner::{answer, refused, AfterRefusal, Answer, Here, Mirror, MirrorEvent},
     receiver::{Place, Receiver, Reject, Store},
@@ -913,9 +914,9 @@ fn every_reason_to_reject() {
         |h: &mut Header| h.lane = 2,
         |h: &mut Header| h.lane = 31,
         |h: &mut Header| h.lane_seq = 1,
-        |h: &mut Header| h.lane_seq = u64::MAX,
+        |h: &mut Header| h.lane_seq = MAX_COUNT,
         |h: &mut Header| h.data_pos = 512,
-        |h: &mut Header| h.data_pos = u64::MAX - 511,
+        |h: &mut Header| h.data_pos = MAX_COUNT,
         |h: &mut Header| h.seq = Seq(2),
     ] {
         assert_eq!(take(&rx, &record(change)), Err(Reject::OutOfOrder));
@@ -1068,7 +1069,7 @@ fn mad_frames_are_survived() {
         let g = Geometry::new(3, 16, 512 * 1024 + 4096).unwrap();
         let mut rx = Receiver::new(key(), g, Generation(4));
         let wild = |rng: &mut Rng| match rng.below(6) {
-            0 => u64::MAX - rng.below(2000),
+            0 => MAX_COUNT - rng.below(2000),
             1 => rng.next(),
             2 => 0,
             3 => (1 << 32) + rng.below(1000),
@@ -1083,7 +1084,7 @@ fn mad_frames_are_survived() {
             for t in &mut mark.tails {
                 *t = Tail {
                     lane_seq: wild(rng),
-                    data_pos: wild(rng),
+                    data_pos: wild(rng) & !511,
                     floor: wild(rng),
                 };
             }

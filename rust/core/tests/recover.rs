@@ -15,6 +15,7 @@ use core_crate::{
     format::{Header, Key, Mark, Super, Tail},
     lane::stage,
     layout::{mark_offset, superblock_offset, Geometry, LANES_OFFSET},
+    limits::MAX_COUNT,
     merge::{Lanes, Merge},
     recover::{check_holes, read_mark, read_super, Damage, Scan},
     units::{Extent, Generation, Op, Seq},
@@ -469,7 +470,7 @@ fn forged_numbers_are_survived() {
         let g = small();
         let mut pmem = Pmem::new(g.bytes());
         let wild = |rng: &mut Rng| match rng.below(5) {
-            0 => u64::MAX - rng.below(40),
+            0 => MAX_COUNT - rng.below(40),
             1 => rng.next(),
             2 => 0,
             _ => rng.below(64),
@@ -502,7 +503,7 @@ fn forged_numbers_are_survived() {
                     seq: Seq(seq),
                     lane,
                     lane_seq: mark.tail(lane).lane_seq.wrapping_add(i),
-                    data_pos: wild(rng),
+                    data_pos: wild(rng) & !511,
                     generation: Generation(wild(rng) as u32),
                     op: *rng.pick(&[Op::Write, Op::Zero]),
                     extent: random_extent(rng, 8),
@@ -517,6 +518,26 @@ fn forged_numbers_are_survived() {
         }
         read_all(&pmem);
     });
+}
+
+/// Behind the last of all sequences there is no next one: whoever counted on would not come to an end.
+#[test]
+fn a_mark_at_the_end_of_all_sequences_is_damage() {
+    let ends: [fn(&mut Mark); 4] = [
+        |m| (m.retired, m.shipped) = (Seq::MAX, Seq::MAX),
+        |m| (m.retired, m.shipped) = (Seq::MAX.prev(), Seq::MAX),
+        |m| m.acked = Seq::MAX,
+        |m| m.tails[1].lane_seq = u64::MAX - 16,
+    ];
+    for end in ends {
+        let mut pmem = Pmem::new(small().bytes());
+        let mut mark = Mark::first(Generation(1), 2);
+        end(&mut mark);
+        write_super(&mut pmem, &superblock(small())).unwrap();
+        write_mark(&mut pmem, key(), &mark).unwrap();
+        let sup = read_super(&pmem, crc).unwrap().unwrap();
+        assert_eq!(Journal::load(&pmem, key(), &sup).err(), Some(Damage::Mark));
+    }
 }
 
 #[test]
