@@ -327,6 +327,10 @@ impl Hello {
         if raw.version.get() != PROTOCOL_VERSION || raw.blank > 1 {
             return Err(bad);
         }
+        // Else a node could be outdated by the one number and take the other, which is older.
+        if raw.role == 1 && raw.reign.get() < raw.generation.get() {
+            return Err(bad);
+        }
         Ok(Hello {
             uuid: raw.uuid,
             name: SetName::from_raw(raw.name_len, &raw.name).ok_or(bad)?,

@@ -459,6 +459,21 @@ fn the_newest_slot_counts() {
     assert_eq!(newest::<u64>([None, None], |c| *c), None);
 }
 
+/// It would outdate its partner by one number, and have it go back to the other.
+#[test]
+fn an_owner_announces_no_reign_older_than_its_own() {
+    let older = Hello {
+        reign: hello().generation.min(Generation(2)),
+        ..hello()
+    };
+    assert_eq!(Hello::open(&older.seal()), Err(FrameError::Field));
+    let same = Hello {
+        reign: hello().generation,
+        ..hello()
+    };
+    assert_eq!(Hello::open(&same.seal()), Ok(same));
+}
+
 #[test]
 fn frame_lengths_are_bounded() {
     let lens = |kind, records| -> Vec<u32> {
@@ -554,7 +569,7 @@ proptest! {
         };
         prop_assert_eq!(Super::open(crc, &s.seal(crc)), Ok(s));
         let h = Hello {
-            uuid, geometry, name: s.name, generation: s.generation, reign: Generation(counter as u32),
+            uuid, geometry, name: s.name, generation: s.generation, reign: Generation(generation.max(counter as u32)),
             role: s.role, copy: s.copy, blank: alone, members: counter as u16,
             node, record: unfenced, missing,
         };
