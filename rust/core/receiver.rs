@@ -59,8 +59,10 @@ pub struct Store {
 /// Why a frame from the owner is not taken. The connection is closed; nothing of it counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reject {
-    /// A record or mark before BEGIN.
+    /// A record or mark, or SYNCED, before BEGIN.
     NotBegun,
+    /// A second BEGIN: what the first one counted from is acknowledged.
+    Begun,
     /// A record's header or data does not verify.
     Corrupt,
     /// A record of a newer reign than the connection's, or of one that is too old to stand there.
@@ -129,6 +131,9 @@ impl Receiver {
     /// BEGIN: the owner will send every lane from the mark's tail; of a complete copy, from where that
     /// ends, if it is not in front of the tail. The caller stores the mark.
     pub fn begin(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
+        if self.mark.is_some() {
+            return Err(Reject::Begun);
+        }
         let mark = self.open_mark(crc, payload)?;
         let lanes = (self.next_seq.iter_mut().zip(&mut self.next_pos)).zip(&mut self.last);
         for (((seq, pos), last), t) in lanes.zip(&mark.tails) {
@@ -250,6 +255,11 @@ impl Receiver {
     /// What a record's checksum of data is continued from.
     pub fn seed(&self) -> u32 {
         self.key.0
+    }
+
+    /// SYNCED: the owner has sent all that it had. The caller may call its copy complete.
+    pub fn synced(&self) -> Result<(), Reject> {
+        self.mark.map(|_| ()).ok_or(Reject::NotBegun)
     }
 
     /// The record was stored and fenced.

@@ -345,6 +345,7 @@ fn receive(
                 set.write_mark(key, &mark)?;
             }
             Kind::Synced => {
+                receiver.synced().map_err(reject)?;
                 complete(set, &durable)?;
                 session.trusted = true;
                 acknowledge(conn, receiver, durable.generation)?;

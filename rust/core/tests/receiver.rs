@@ -887,6 +887,7 @@ fn every_reason_to_reject() {
     mark.tails[0].floor = 1;
     let sealed = mark.seal(crc, key());
     assert_eq!(rx.mark(crc, &sealed), Err(Reject::NotBegun));
+    assert_eq!(rx.synced(), Err(Reject::NotBegun));
     let bad = |m: &Mark, change: &dyn Fn(&mut Mark)| {
         let mut m = *m;
         change(&mut m);
@@ -898,6 +899,8 @@ fn every_reason_to_reject() {
         .is_err());
     assert!(rx.begin(crc, &[0; MARK_BYTES]).is_err());
     rx.begin(crc, &sealed).unwrap();
+    assert_eq!(rx.begin(crc, &sealed), Err(Reject::Begun));
+    assert_eq!(rx.synced(), Ok(()));
     let mut uuid = UUID;
     uuid[3] ^= 1;
     let mut other = Header::open(crc, key(), good[..64].try_into().unwrap())
@@ -1090,6 +1093,7 @@ fn mad_frames_are_survived() {
             }
             let sealed = mark.seal(crc, key());
             let _ = if round % 3 == 0 {
+                rx = Receiver::new(key(), g, Generation(4));
                 rx.begin(crc, &sealed)
             } else {
                 rx.mark(crc, &sealed)
