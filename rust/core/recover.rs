@@ -400,15 +400,19 @@ pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Res
     }
     let mut merge = Merge::new(mark.retired.next(), last, cursor);
     let mut expected = settled.next();
-    while expected <= known {
-        let next = match merge.peek(view) {
-            Some((seq, at)) if seq <= last => {
+    let mut before = Seq::ZERO;
+    loop {
+        let next = match merge.peek(view).filter(|(seq, _)| *seq <= last) {
+            Some((seq, at)) if seq == before => return Err(twice(seq, at)),
+            Some((seq, at)) => {
                 merge.advance(at);
+                before = seq;
                 seq
             }
-            _ => Seq::MAX,
+            None if expected > known => break,
+            None => Seq::MAX,
         };
-        if next > expected {
+        if next > expected && expected <= known {
             return Err(Damage::Missing {
                 first: expected,
                 last: next.prev().min(known),
@@ -419,7 +423,24 @@ pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Res
             expected = next.next();
         }
     }
+    // Behind the last one nothing is looked at.
+    for lane in 0..view.lanes() {
+        let lane_seq = merge.at(lane);
+        if let Some(seq) = view.seq_at(lane, lane_seq) {
+            return Err(twice(seq, Position { lane, lane_seq }));
+        }
+    }
     Ok(())
+}
+
+/// Only one of the two would ever be replayed, and the other one's space never be free.
+fn twice(seq: Seq, at: Position) -> Damage {
+    Damage::Contradiction {
+        lane: at.lane,
+        lane_seq: at.lane_seq,
+        seq,
+        what: "has the sequence of a record in another lane",
+    }
 }
 
 /// The newest sequence in front of a floor: everything up to it was settled when a reign began.

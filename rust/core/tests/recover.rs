@@ -520,6 +520,38 @@ fn forged_numbers_are_survived() {
     });
 }
 
+/// Two records with one sequence, whichever of all sequences it is: the order would step over one.
+#[test]
+fn a_sequence_given_twice_is_damage() {
+    for twice in 1..=3 {
+        let mut pmem = Pmem::new(small().bytes());
+        let sup = superblock(small());
+        let mark = Mark::first(sup.generation, 2);
+        write_super(&mut pmem, &sup).unwrap();
+        write_mark(&mut pmem, key(), &mark).unwrap();
+        let mut j = Journal::new(key(), small(), sup.generation, mark);
+        let extent = Extent {
+            sectors: 8,
+            ..Extent::default()
+        };
+        for lane in [0, 0, 0, 1] {
+            let mut h = j.accept(lane, Op::Zero, extent, Seq::ZERO, &[]).unwrap();
+            if lane == 1 {
+                h.seq = Seq(twice);
+                (h.after, h.acked) = (h.seq.prev(), Seq::ZERO);
+            }
+            j.store(&mut pmem, &h, &[]).unwrap();
+            j.publish(&h, 0);
+        }
+        let damage = Journal::load(&pmem, key(), &sup).err();
+        let what = "has the sequence of a record in another lane";
+        assert!(
+            matches!(damage, Some(Damage::Contradiction { seq, what: w, .. }) if seq == Seq(twice) && w == what),
+            "{twice}: {damage:?}"
+        );
+    }
+}
+
 /// Behind the last of all sequences there is no next one: whoever counted on would not come to an end.
 #[test]
 fn a_mark_at_the_end_of_all_sequences_is_damage() {
