@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The partner link: an honest owner's frames, damaged or forged on their way, and a standby that
+//! stores what its receiver lets through, in the way of the driver's `frames.rs` and `standby.rs`.
+
+use crate::{
+    crc,
+    honest::{data_of, name, Owner, UUID},
+    image::Image,
+    input::Input,
+    log::{forge_header, forge_mark},
+    reader::{Outcome, Reader},
+    tally,
+};
+use core_crate::{
+    format::{Copy_, Header, Key, Mark, Super, MARK_BYTES, RECORD_HEADER_BYTES},
+    layout::{
+        mark_offset, superblock_offset, Geometry, HEADER_BYTES, LANES_OFFSET, MARK_OFFSET,
+        SLOT_BYTES,
+    },
+    limits::MAX_FRAME_PAYLOAD,
+    partner::{answer, refused, Answer, Here},
+    receiver::Receiver,
+    units::Generation,
+    wire::{
+        Ack, Frame, Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES,
+        REFUSAL_BYTES,
+    },
+};
+use std::{cell::RefCell, collections::BTreeMap};
+
+thread_local! {
+    static BENCH: RefCell<(Image, Reader)> = const { RefCell::new((Image::new(), Reader::new())) };
+}
+
+pub fn run(bytes: &[u8]) {
+    BENCH.with_borrow_mut(|(image, reader)| {
+        let mut input = Input::new(bytes);
+        let mut owner = Owner::new(&mut input);
+        image.reset(owner.geometry().bytes());
+        for _ in 0..input.below(16) {
+            owner.append(&mut input);
+        }
+        let mut standby = Standby::new(image);
+        // A bound on one input's time.
+        for _ in 0..6 {
+            session(&mut owner, &mut standby, &mut input);
+            standby.check(&owner, reader);
+            if input.is_empty() {
+                break;
+            }
+            if input.below(2) == 0 {
+                owner.restart();
+            }
+        }
+    });
+}
+
+/// A frame on its way.
+fn frame(kind: Kind, generation: Generation, payload: &[u8]) -> Vec<u8> {
+    let head = Frame {
+        kind,
+        flag: false,
+        generation,
+        len: payload.len() as u32,
+    };
+    [&head.seal(crc, payload), payload].concat()
+}
+
+fn record_payload(owner: &Owner, h: &Header) -> Vec<u8> {
+    [&h.seal(crc, owner.key)[..], &data_of(h)].concat()
+}
+
+/// What an owner sends in one session.
+struct Sender {
+    next: Vec<u64>,
+    reign: Generation,
+}
+
+impl Sender {
+    fn next_record(&mut self, owner: &Owner, lane: u16) -> Option<Header> {
+        let next = &mut self.next[usize::from(lane)];
+        let h = owner.records.get(&(lane, *next))?;
+        *next += 1;
+        Some(*h)
+    }
+
+    fn sent_all(&self, owner: &Owner) -> bool {
+        (0..owner.lanes()).all(|l| self.next[usize::from(l)] >= owner.head(l))
+    }
+}
+
+fn session(owner: &mut Owner, standby: &mut Standby<'_>, input: &mut Input<'_>) {
+    let reign = owner.sup.generation;
+    let hello = Hello::of_owner(&owner.sup, reign, 1, false);
+    let mut payload = hello.seal();
+    if input.below(16) == 0 {
+        standby.forged = true;
+        let at = input.below(HELLO_BYTES);
+        payload[at] = input.instead_of(payload[at].into()) as u8;
+    }
+    if !standby.greet(&frame(Kind::Hello, reign, &payload)) {
+        return;
+    }
+    let mut sender = Sender {
+        next: (0..owner.lanes())
+            .map(|l| owner.mark.tail(l).lane_seq)
+            .collect(),
+        reign,
+    };
+    let begin = owner.mark.seal(crc, owner.key);
+    let mut open = match input.below(16) {
+        0 => true,
+        1 => {
+            standby.forged = true;
+            let mark = forge_mark(owner.mark, input).seal(crc, owner.key);
+            standby.hear(&frame(Kind::Begin, reign, &mark))
+        }
+        _ => standby.hear(&frame(Kind::Begin, reign, &begin)),
+    };
+    for _ in 0..64 {
+        if !open || input.is_empty() {
+            break;
+        }
+        let Some(mut bytes) = next_frame(owner, standby, &mut sender, input) else {
+            continue;
+        };
+        open = match input.below(12) {
+            0 => {
+                // The network.
+                let at = (input.word() % bytes.len() as u64) as usize;
+                bytes[at] ^= input.byte().max(1);
+                standby.hear(&bytes)
+            }
+            1 => {
+                bytes.truncate((input.word() % bytes.len() as u64) as usize);
+                standby.hear(&bytes)
+            }
+            2 => standby.hear(&bytes) && standby.hear(&bytes),
+            _ => standby.hear(&bytes),
+        };
+    }
+}
+
+fn next_frame(
+    owner: &mut Owner,
+    standby: &mut Standby<'_>,
+    sender: &mut Sender,
+    input: &mut Input<'_>,
+) -> Option<Vec<u8>> {
+    let reign = sender.reign;
+    let any = |input: &mut Input<'_>, owner: &Owner| {
+        let n = input.below(owner.records.len());
+        owner.records.values().nth(n).copied()
+    };
+    Some(match input.below(16) {
+        0..=5 => {
+            let lane = input.below(usize::from(owner.lanes())) as u16;
+            let h = sender.next_record(owner, lane)?;
+            frame(Kind::Record, reign, &record_payload(owner, &h))
+        }
+        6 | 7 => {
+            owner.append(input);
+            return None;
+        }
+        8 => {
+            owner.retire(1 + input.below(6));
+            return None;
+        }
+        9 => frame(Kind::Mark, reign, &owner.mark.seal(crc, owner.key)),
+        10 => {
+            // Of the owner's own, but not its turn.
+            let h = any(input, owner)?;
+            frame(Kind::Record, reign, &record_payload(owner, &h))
+        }
+        11 => {
+            if !sender.sent_all(owner) {
+                standby.forged = true;
+            }
+            frame(Kind::Synced, reign, &[])
+        }
+        12 => {
+            standby.forged = true;
+            let h = any(input, owner)?;
+            let forged = forge_header(h, input, owner);
+            let data = match input.below(4) {
+                0 => vec![0; input.below(3) * 512],
+                1 => vec![0; MAX_FRAME_PAYLOAD as usize - RECORD_HEADER_BYTES],
+                _ => data_of(&h),
+            };
+            frame(Kind::Record, reign, &[&forged[..], &data].concat())
+        }
+        13 => {
+            standby.forged = true;
+            let kind = [Kind::Mark, Kind::Begin][input.below(2)];
+            let mark = match input.below(3) {
+                0 => owner.mark,
+                _ => forge_mark(owner.mark, input),
+            };
+            frame(kind, reign, &mark.seal(crc, owner.key))
+        }
+        14 => {
+            // Any kind, of any length, in any reign, whole.
+            standby.forged = true;
+            let mut bytes = frame(
+                Kind::Ping,
+                Generation(reign.0.wrapping_add(input.below(3) as u32)),
+                &[],
+            );
+            let len = input.word() as u32 % 1024;
+            bytes[8] = input.byte() % 14;
+            bytes[9] = input.byte() % 3;
+            bytes[12..16].copy_from_slice(&len.to_le_bytes());
+            bytes.extend((0..len).map(|i| i as u8));
+            let sum = crc(
+                !0,
+                if bytes[8] == 5 {
+                    &bytes[8..32]
+                } else {
+                    &bytes[8..]
+                },
+            );
+            bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+            bytes
+        }
+        _ => frame(
+            [Kind::Ping, Kind::Bye, Kind::Handover][input.below(3)],
+            reign,
+            &[],
+        ),
+    })
+}
+
+/// One connection, as the standby has it.
+struct Session {
+    receiver: Receiver,
+    durable: Super,
+    /// The newest mark of this session.
+    mark: Option<Mark>,
+    /// What was stored since BEGIN, in the order of each lane, and is not retired.
+    live: Vec<Header>,
+    next: Vec<u64>,
+}
+
+struct Standby<'a> {
+    image: &'a mut Image,
+    durable: Option<Super>,
+    session: Option<Session>,
+    /// The owner was told that these are safe here.
+    promised: BTreeMap<u16, u64>,
+    forged: bool,
+}
+
+impl<'a> Standby<'a> {
+    fn new(image: &'a mut Image) -> Standby<'a> {
+        Standby {
+            image,
+            durable: None,
+            session: None,
+            promised: BTreeMap::new(),
+            forged: false,
+        }
+    }
+
+    fn write_super(&mut self, new: Super) {
+        let slot = (new.counter % 2) as usize;
+        self.image.store(superblock_offset(slot), &new.seal(crc));
+        self.durable = Some(new);
+    }
+
+    fn write_mark(&mut self, mark: &Mark) {
+        let key = Key::new(crc, &self.durable.unwrap().uuid);
+        let slot = (mark.counter % 2) as usize;
+        self.image.store(mark_offset(slot), &mark.seal(crc, key));
+    }
+
+    /// HELLO. Answers whether it was welcome.
+    fn greet(&mut self, bytes: &[u8]) -> bool {
+        tally::one("frames");
+        self.session = None;
+        let Some((head, payload)) = receive(bytes) else {
+            return false;
+        };
+        let Some(hello) = payload.try_into().ok().and_then(|b| Hello::open(b).ok()) else {
+            assert!(self.forged, "an honest HELLO is refused");
+            return false;
+        };
+        assert_eq!(head.kind, Kind::Hello);
+        let here = Here {
+            region: self.image.size(),
+            members: 1,
+            record: false,
+            node: 2,
+        };
+        let was = self.durable;
+        match answer(was.as_ref(), &here, &hello) {
+            Answer::Welcome {
+                durable, trusted, ..
+            } => {
+                let known = was.map_or(Generation(0), |s| s.generation);
+                assert!(durable.generation >= known, "a generation goes down");
+                assert!(durable.geometry.bytes() <= self.image.size());
+                assert!(!trusted || was.is_some_and(|s| s.copy == Copy_::Complete));
+                if !trusted {
+                    self.promised.clear();
+                }
+                self.write_super(durable);
+                self.session = Some(Session {
+                    receiver: Receiver::new(
+                        Key::new(crc, &durable.uuid),
+                        durable.geometry,
+                        durable.generation,
+                    ),
+                    durable,
+                    mark: None,
+                    live: vec![],
+                    next: vec![],
+                });
+                true
+            }
+            Answer::Refuse(refusal) => {
+                assert!(self.forged, "an honest HELLO is refused: {refusal:?}");
+                let sealed = frame(Kind::Refuse, refusal.generation, &refusal.seal());
+                let (_, payload) = receive(&sealed).unwrap();
+                let payload: &[u8; REFUSAL_BYTES] = payload.try_into().unwrap();
+                assert_eq!(Refusal::open(payload), Ok(refusal));
+                if let Some(mine) = was {
+                    refused(&mine, &refusal);
+                }
+                false
+            }
+        }
+    }
+
+    /// One frame, or what is left of it. Answers whether the connection goes on.
+    fn hear(&mut self, bytes: &[u8]) -> bool {
+        tally::one("frames");
+        let Some((head, payload)) = receive(bytes) else {
+            self.session = None;
+            return false;
+        };
+        let open = self.take(head, payload).is_some();
+        if open {
+            self.acknowledge();
+        } else {
+            self.session = None;
+        }
+        open
+    }
+
+    fn take(&mut self, head: Frame, payload: &[u8]) -> Option<()> {
+        let session = self.session.as_mut()?;
+        if head.generation != session.durable.generation {
+            return None;
+        }
+        match head.kind {
+            Kind::Begin => {
+                let mark = session
+                    .receiver
+                    .begin(crc, payload.try_into().unwrap())
+                    .ok()?;
+                assert!(session.mark.is_none(), "a session begins twice");
+                session.next = mark.tails.iter().map(|t| t.lane_seq).collect();
+                session.mark = Some(mark);
+                if session.durable.copy != Copy_::Complete {
+                    self.image.store(MARK_OFFSET, &[0; 2 * SLOT_BYTES as usize]);
+                }
+                self.write_mark(&mark);
+            }
+            Kind::Record => {
+                let store = session.receiver.record(crc, payload).ok()?;
+                let (head, data) = payload.split_at(RECORD_HEADER_BYTES);
+                let h = Header::open(
+                    crc,
+                    Key::new(crc, &session.durable.uuid),
+                    head.try_into().unwrap(),
+                )
+                .unwrap();
+                assert_eq!(store.data_bytes as usize, data.len());
+                session.has_room(&h, store.header_at, store.data_at);
+                session.live.push(h);
+                session.next[usize::from(h.lane)] = h.lane_seq + 1;
+                session.receiver.stored(store);
+                if !data.is_empty() {
+                    self.image.store(store.data_at, data);
+                }
+                self.image.store(store.header_at, head);
+            }
+            Kind::Mark => {
+                let mark = session
+                    .receiver
+                    .mark(crc, payload.try_into().unwrap())
+                    .ok()?;
+                let old = session.mark.replace(mark).expect("a mark before BEGIN");
+                assert!(mark.counter > old.counter && mark.retired >= old.retired);
+                session
+                    .live
+                    .retain(|h| h.lane_seq >= mark.tail(h.lane).lane_seq);
+                self.write_mark(&mark);
+            }
+            Kind::Synced => {
+                if session.receiver.synced().is_err() {
+                    return None;
+                }
+                assert!(session.mark.is_some(), "complete without a log");
+                session.durable.copy = Copy_::Complete;
+                let mine = self.durable.unwrap();
+                if mine.copy != Copy_::Complete {
+                    self.write_super(Super {
+                        counter: mine.counter + 1,
+                        copy: Copy_::Complete,
+                        ..mine
+                    });
+                }
+            }
+            Kind::Ping => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Says what is stored, no more.
+    fn acknowledge(&mut self) {
+        let Some(session) = self.session.as_ref() else {
+            return;
+        };
+        let mut bytes = [0; ACK_BYTES];
+        let ack = session.receiver.ack();
+        let sealed = frame(Kind::Ack, session.durable.generation, ack.seal(&mut bytes));
+        let (_, payload) = receive(&sealed).expect("an honest ACK is refused");
+        let lanes = session.durable.geometry.lanes();
+        let heard = Ack::open(payload, lanes).unwrap();
+        let heard = (heard.mark, &heard.stored[..usize::from(lanes)]);
+        assert_eq!(heard, (ack.mark, &ack.stored[..usize::from(lanes)]));
+        assert_eq!(ack.mark, session.mark.map_or(0, |m| m.counter));
+        for lane in 0..lanes {
+            let stored = session.next.get(usize::from(lane)).copied().unwrap_or(0);
+            assert_eq!(
+                ack.stored[usize::from(lane)],
+                stored,
+                "acknowledged, not stored"
+            );
+            if self.durable.is_some_and(|s| s.copy == Copy_::Complete) {
+                let promised = self.promised.entry(lane).or_default();
+                *promised = stored.max(*promised);
+            }
+        }
+    }
+
+    /// Somebody takes over: what was promised is there, and nothing else than what the owner wrote.
+    fn check(&self, owner: &Owner, reader: &mut Reader) {
+        let outcome = reader.read(self.image);
+        assert_eq!(outcome, reader.read(self.image), "read twice");
+        let complete = self.durable.is_some_and(|s| s.copy == Copy_::Complete);
+        if self.forged {
+            return;
+        }
+        match outcome {
+            Outcome::Read(log) => {
+                assert!(log.sup.name == name() && log.sup.uuid == UUID);
+                for h in &log.found {
+                    assert_eq!(
+                        owner.records.get(&(h.lane, h.lane_seq)),
+                        Some(h),
+                        "old bytes speak"
+                    );
+                    let at = log.sup.geometry.data_offset(h.lane, h.data_pos);
+                    assert!(self.image.get(at, h.data_bytes() as usize) == data_of(h));
+                }
+                for (lane, to) in self.promised.iter().filter(|_| complete) {
+                    for at in log.mark.tail(*lane).lane_seq..*to {
+                        let there = log
+                            .found
+                            .iter()
+                            .any(|h| h.lane == *lane && h.lane_seq == at);
+                        assert!(there, "lane {lane}: {at} was acknowledged and is lost");
+                    }
+                }
+            }
+            outcome => assert!(!complete, "a complete mirror is refused: {outcome:?}"),
+        }
+    }
+}
+
+impl Session {
+    /// The record goes where its lane is, over nothing that is live. Counted by hand.
+    fn has_room(&self, h: &Header, header_at: u64, data_at: u64) {
+        let g: Geometry = self.durable.geometry;
+        let mark = self.mark.as_ref().expect("a record before BEGIN");
+        assert!(h.lane < g.lanes() && h.generation <= self.durable.generation);
+        let lane = u64::from(h.lane);
+        let ring = u64::from(g.lane_records()) * HEADER_BYTES;
+        let ring_room = ring.div_ceil(4096) * 4096;
+        let ring_at = LANES_OFFSET + lane * ring_room;
+        assert!(header_at >= ring_at && header_at + HEADER_BYTES <= ring_at + ring);
+        assert_eq!((header_at - ring_at) % HEADER_BYTES, 0);
+        let data_room = LANES_OFFSET + u64::from(g.lanes()) * ring_room + lane * g.lane_data();
+        let bytes = u64::from(h.data_bytes());
+        assert!(data_at >= data_room && data_at + bytes <= data_room + g.lane_data());
+        assert!(h.lane_seq - mark.tail(h.lane).lane_seq < u64::from(g.lane_records()));
+        for l in self.live.iter().filter(|l| l.lane == h.lane) {
+            assert!(
+                g.header_offset(l.lane, l.lane_seq) != header_at,
+                "over the header of {l:?}"
+            );
+            let at = g.data_offset(l.lane, l.data_pos);
+            let end = at + u64::from(l.data_bytes());
+            assert!(
+                end <= data_at || data_at + bytes <= at || bytes == 0,
+                "over the data of {l:?}"
+            );
+        }
+    }
+}
+
+/// What the driver's `frames::recv` does with the bytes of a connection. `None`: it is closed.
+fn receive(bytes: &[u8]) -> Option<(Frame, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<FRAME_BYTES>()?;
+    let frame = Frame::open(head).ok()?;
+    assert!(frame.len <= MAX_FRAME_PAYLOAD);
+    let body = rest.get(..frame.len as usize)?;
+    let covered = if frame.kind == Kind::Record {
+        &[]
+    } else {
+        body
+    };
+    Frame::verify(crc, head, covered).ok()?;
+    match frame.kind {
+        // Of these the driver takes the length for granted.
+        Kind::Begin | Kind::Mark => assert_eq!(body.len(), MARK_BYTES),
+        Kind::Refuse => {
+            let body: &[u8; REFUSAL_BYTES] = body.try_into().unwrap();
+            if let Ok(refusal) = Refusal::open(body) {
+                assert!(!Reason::as_str(refusal.reason).is_empty());
+            }
+        }
+        Kind::Ack => {
+            for lanes in [0, 1, 2, 32, 33, u16::MAX] {
+                if let Ok(ack) = Ack::open(body, lanes) {
+                    assert_eq!(ack.bytes(), body.len());
+                }
+            }
+        }
+        _ => {}
+    }
+    Some((frame, body))
+}
