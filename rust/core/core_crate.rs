@@ -12,7 +12,7 @@
 //! - [`layout`], [`format`]: where things lie in a log, and what they look like
 //! - [`order`]: a write's place in the order of the set
 //! - [`lane`]: its place in the log
-//! - [`wire`], [`receiver`]: its way to the partner
+//! - [`sending`], [`wire`], [`receiver`]: its way to the partner
 //! - [`partner`], [`ownership`], [`takeover`]: who owns the set, and what the partner's copy is good for
 //! - [`merge`], [`ship`]: its way to the remote
 //! - [`retire`]: when its space is free again
@@ -33,6 +33,7 @@ pub mod plant;
 pub mod receiver;
 pub mod recover;
 pub mod retire;
+pub mod sending;
 pub mod ship;
 pub mod table;
 pub mod takeover;

@@ -61,6 +61,9 @@ pub const MAX_FRAME_RECORDS: u16 = 64;
 /// records as a frame can have.
 pub const MAX_FRAME_PAYLOAD: u32 = MAX_RECORD_BYTES + 64 * MAX_FRAME_RECORDS as u32;
 
+/// Most bytes of data that who submits a write sends to the partner by itself.
+pub const LONE_BYTES: u32 = 8192;
+
 /// Most words of a table line.
 pub const MAX_TABLE_OPTIONS: usize = 64;
 

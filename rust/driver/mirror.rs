@@ -19,6 +19,7 @@ use core_crate::{
     limits::MAX_LANES,
     ownership::{self, Found},
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
+    sending::Sent,
     units::{Op, Seq},
     wire::{Ack, Frame, Hello, Kind, Refusal, ACK_BYTES, FRAME_BYTES, REFUSAL_BYTES},
 };
@@ -37,8 +38,6 @@ use kernel::{
 
 /// Records that are sent before marks and pings get their turn.
 const BATCH: usize = 64;
-/// Most bytes that who submits a write sends by itself: an idle socket has room for them.
-const LONE_BYTES: u32 = 8192;
 
 /// The connection to the partner, whichever side this node is on.
 pub(crate) struct Link {
@@ -312,60 +311,48 @@ struct Session {
     stored: [AtomicU64; MAX_LANES],
 }
 
+impl Session {
+    fn stored(&self) -> impl Iterator<Item = u64> + '_ {
+        self.stored.iter().map(|s| s.load(Ordering::Acquire))
+    }
+}
+
 /// How far a session has sent the log.
 struct Sending {
     session: Arc<Session>,
-    /// For each lane, the position that is sent next.
-    cursor: [u64; MAX_LANES],
+    sent: Sent,
     /// When something was sent last.
     last: u64,
-    /// The last records that were sent were one: the host waits for each write.
-    lone: bool,
 }
 
 impl Sending {
-    /// Whether the partner has said that it has whatever was sent.
-    fn all_stored(&self) -> bool {
-        let stored = self.session.stored.iter();
-        stored
-            .zip(&self.cursor)
-            .all(|(stored, sent)| stored.load(Ordering::Acquire) >= *sent)
-    }
-
     /// Sends what the lanes have, of each at most [`BATCH`] records; answers how many.
     #[inline(never)]
     fn records(&mut self, set: &Set, journal: &Journal) -> Result<u64> {
-        let mut sent = 0u64;
+        let mut records = 0u64;
         for locked in journal.lanes.iter() {
             let lane = &locked.lane;
-            let Some(slot) = self.cursor.get_mut(usize::from(lane.index())) else {
-                continue;
-            };
-            let head = lane.head();
-            let stop = head.min(slot.saturating_add(BATCH as u64));
-            while *slot < stop {
+            let mut next = self.sent.next(lane.index());
+            let stop = lane.head().min(next.saturating_add(BATCH as u64));
+            while next < stop {
                 // A record that is not retired can't be gone while the session lasts.
-                let run = lane.run(*slot, stop).ok_or(ESTALE)?;
-                let next = slot.saturating_add(u64::from(run.records));
+                let run = lane.run(next, stop).ok_or(ESTALE)?;
+                next = next.saturating_add(u64::from(run.records));
                 send_run(set, journal, &self.session.conn, &run, next < stop)?;
-                *slot = next;
-                sent = sent.saturating_add(u64::from(run.records));
+                self.sent.sent(lane.index(), &run);
+                records = records.saturating_add(u64::from(run.records));
             }
         }
-        if sent > 0 {
+        if records > 0 {
             self.last = time::now_ns();
-            self.lone = sent == 1;
         }
-        Ok(sent)
+        self.sent.gathered(records);
+        Ok(records)
     }
 }
 
-/// A write is in the log and has to be at the partner. A host that waits for each write gets it sent
-/// at once, by whoever submits it: that spares a change of threads. Else the sender's thread sends it,
-/// with others.
-///
-/// Not when something is under way: then the socket might have no room, and records that gather
-/// meanwhile share a frame.
+/// A write is in the log and has to be at the partner: it is sent here, or the sender's thread is woken
+/// ([`Sent::submitter_sends`]).
 #[inline]
 pub(crate) fn send_or_signal(set: &Set, journal: &Journal) {
     if !(set.link.open.load(Ordering::Acquire) && send_lone(set, journal)) {
@@ -380,16 +367,11 @@ fn send_lone(set: &Set, journal: &Journal) -> bool {
     let Some(s) = &mut *sending else {
         return false;
     };
-    if !s.lone || !s.all_stored() {
-        return false;
-    }
-    let small = |locked: &&Pin<KBox<LockedLane>>| {
-        let lane = &locked.lane;
-        let from = s.cursor.get(usize::from(lane.index())).copied();
-        from.and_then(|from| lane.run(from, lane.head()))
-            .is_none_or(|run| run.data_bytes <= LONE_BYTES)
-    };
-    if !journal.lanes.iter().all(|l| small(&l)) {
+    let pending = journal.lanes.iter().filter_map(|l| {
+        let lane = &l.lane;
+        lane.run(s.sent.next(lane.index()), lane.head())
+    });
+    if !s.sent.submitter_sends(s.session.stored(), pending) {
         return false;
     }
     if s.records(set, journal).is_err() {
@@ -455,15 +437,10 @@ fn mirror(
     };
     let result = match &listener {
         Ok(_) => {
-            let mut cursor = [0; MAX_LANES];
-            for ((c, t), end) in cursor.iter_mut().zip(&begin.tails).zip(&have.ends.stored) {
-                *c = t.lane_seq.max(*end);
-            }
             *set.link.sending.lock() = Some(Sending {
                 session: session.clone(),
-                cursor,
+                sent: Sent::beginning(&begin, &have.ends),
                 last: 0,
-                lone: false,
             });
             let mut sender = Sender {
                 set,
@@ -580,7 +557,7 @@ impl Sender<'_> {
 
     /// Whether the partner has said that it has whatever was sent. Only then is it worth waiting for.
     fn all_stored(&self) -> Result<bool> {
-        self.sending(|s| Ok(s.all_stored()))
+        self.sending(|s| Ok(s.sent.all_stored(s.session.stored())))
     }
 
     /// Sends the newest mark, once every record in front of its tails was sent.
@@ -593,11 +570,7 @@ impl Sender<'_> {
             }
             marks.mark
         };
-        let sent = self.sending(|s| {
-            let tails = mark.tails.iter().take(usize::from(mark.lanes));
-            Ok(tails.zip(&s.cursor).all(|(t, sent)| t.lane_seq <= *sent))
-        })?;
-        if sent {
+        if self.sending(|s| Ok(s.sent.covers(&mark)))? {
             self.control(Kind::Mark, false, &mark.seal(crc32c, self.journal.key))?;
             self.mark_sent = mark.counter;
         }
@@ -777,7 +750,10 @@ pub(crate) fn draw_on(set: &Set, journal: &Journal, stored: &[u64; MAX_LANES]) {
                 continue;
             };
             let record = lane.record(lane_seq);
-            slot.reach(stage::MIRRORED);
+            if slot.reach(stage::MIRRORED) & stage::MIRRORED != 0 {
+                // Logged while nobody was waited for. In synchronous mode its bio waits for the remote.
+                continue;
+            }
             let bio = slot.host.take();
             if let Some(r) = record.filter(|r| r.op == Op::Cancel) {
                 // Its sequence stands where others have their sector.
