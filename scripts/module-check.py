@@ -20,7 +20,8 @@ COLD = re.compile(r"5table|7recover|6report|8Geometry(3new|4plan)|7partner6answe
 CORE = re.compile(r"10core_crate")
 HOT = re.compile(r"12driver_crate6append(3map|5start|10local_done|11acknowledge|6unlock|11write_local)"
                  r"|12driver_crate6mirror(7draw_on|4hear|8send_run|9send_lone|\w*7Sending7records)"
-                 r"|12driver_crate7standby(7receive|5store)|12driver_crate6frames\w*5Inbox|7shipper\w*4done|6target\w*(3map|6end_io)")
+                 r"|12driver_crate7standby(7receive|5store)|12driver_crate6frames\w*5Inbox"
+                 r"|7shipper\w*4done|6target\w*(3map|6end_io)")
 
 
 def functions():

@@ -93,11 +93,13 @@ impl<'a> Inbox<'a> {
 
     /// Receives until there are `need` bytes.
     fn fill(&mut self, conn: &TcpStream, need: usize, idle: &mut impl FnMut() -> Result) -> Result {
-        if self.begin == self.end {
+        let left = self.end.checked_sub(self.begin).ok_or(EINVAL)?;
+        if left == 0 {
             (self.begin, self.end) = (0, 0);
         } else if self.begin.saturating_add(need) > self.buffer.len() {
-            self.buffer.copy_within(self.begin..self.end, 0);
-            (self.begin, self.end) = (0, self.end.saturating_sub(self.begin));
+            let held = self.buffer.get_mut(..self.end).ok_or(EINVAL)?;
+            held.copy_within(self.begin.., 0);
+            (self.begin, self.end) = (0, left);
         }
         while self.end.saturating_sub(self.begin) < need {
             let room = self.buffer.get_mut(self.end..).ok_or(EINVAL)?;

@@ -625,7 +625,7 @@ fn send_run(set: &Set, journal: &Journal, conn: &TcpStream, run: &Run, more: boo
         flag: false,
         generation: journal.reign(),
         records: run.records,
-        len: heads as u32 + run.data_bytes,
+        len: run.data_bytes.saturating_add(heads as u32),
     };
     let spans = [
         set.log.span(run.headers_at as usize, heads)?,
