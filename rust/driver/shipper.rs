@@ -179,6 +179,9 @@ impl<'a> Work<'a> {
         // A remote that answers at once could keep this going for ever.
         for _ in 0..STEPS {
             self.progress = false;
+            // What this look sees need not wake anybody: answers that came during the last one would
+            // end the nap that follows.
+            self.set.ship.try_consume();
             self.collect();
             if !self.waits_for_remote() {
                 self.issue();
