@@ -206,7 +206,8 @@ impl<'a> Work<'a> {
             self.busy = true;
         }
         let now = time::now_ns();
-        if self.busy {
+        // The signal that told of another phase may be consumed.
+        if self.busy || self.set.phase() != Phase::Serving {
             NAP_MS
         } else if now < self.retry_at {
             (self.retry_at - now).div_ceil(1_000_000)

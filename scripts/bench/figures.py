@@ -138,6 +138,18 @@ def own(name):
             yield [f"``{function}``", f"{cost:.0f}", f"{calls:.2f}"]
 
 
+def whole(name, least):
+    """Every function of at least so many instructions, the kernel's too."""
+    _, functions, total = profile(name)
+    left = total
+    for function, (cost, calls) in sorted(functions.items(), key=lambda item: -item[1][0]):
+        if cost >= least:
+            left -= cost
+            yield [f"``{function}``", f"{cost:.0f}", f"{calls:.2f}"]
+    yield [f"all others, less than {least} each", f"{left:.0f}", ""]
+    yield ["**sum**", f"{total:.0f}", ""]
+
+
 def everything():
     yield f"Kernel {RUN['kernel']}, module {RUN['commit']}; {len(ROWS)} rows in {RUN['seconds']} s."
     yield ""
@@ -166,6 +178,8 @@ def everything():
                      ["part", *(f"``{name}``" for name in PROFILES)], breakdown())
     yield from table("Of the acknowledgement without partner and remote, what is ours",
                      ["function", "instructions", "calls"], own("log-only-d1"))
+    yield from table("The same write, all of it: the program, the kernel, remote-copy, the null device",
+                     ["function", "instructions", "calls"], whole("log-only-d1", 40))
 
 
 def main():
