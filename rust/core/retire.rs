@@ -18,6 +18,9 @@ const DONE: u32 = stage::LOCAL | stage::REMOTE | stage::ACKED;
 /// mark, and a flush of the local devices.
 const PIECE: u64 = limits::SHIP_WINDOW as u64 / 2;
 
+/// However much room a log has, so many records retire: a takeover would replay them all.
+const PLENTY: u64 = 4096;
+
 /// What there is to gain by another mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Gain {
@@ -50,7 +53,10 @@ impl Gain {
     /// Decides. A mark is 832 bytes and a fence here and at the partner, and a message: many records
     /// share one, and at the latest a rest of the host brings it.
     pub fn due(&self) -> Due {
-        let space = self.waited_for || self.idle || (self.tight && self.retired >= PIECE);
+        let space = self.waited_for
+            || self.idle
+            || (self.tight && self.retired >= PIECE)
+            || self.retired >= PLENTY;
         if self.retired > 0 && space {
             Due::Retired
         } else if self.shipped > 0 && (self.wanted || self.idle) {

@@ -553,6 +553,11 @@ fn a_mark_is_due_when_it_brings_something() {
         due(|g| (g.tight, g.retired) = (true, SHIP_WINDOW as u64)),
         Due::Retired
     );
+    assert_eq!(
+        due(|g| g.retired = 4096),
+        Due::Retired,
+        "a takeover would replay them, and the log may be large"
+    );
     // Nothing to say is never said.
     assert_eq!(
         due(|g| (g.shipped, g.retired, g.wanted, g.idle) = (0, 0, true, true)),
