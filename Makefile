@@ -33,7 +33,8 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
-.PHONY: all toolchain module tools host-test model clippy fmt fmt-check lint check demo bench clean distclean help
+.PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo bench clean \
+	distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -49,10 +50,13 @@ tools: $(need) ## the control tool: build/rcopy
 	@if [ -e build/target/release/rcopy ]; then cp build/target/release/rcopy build/rcopy; fi
 
 host-test: $(need) ## tests of the pure logic, the simulator and the tool, on this machine
-	@$(call cargo,test) --workspace --exclude model
+	@$(call cargo,test) --workspace --exclude model --exclude proof
 
 model: $(need) ## who owns a set: every history of two nodes within bounds, and mistakes that it finds
 	@MODEL=$(MODEL) $(call cargo,test) --package model -- --nocapture
+
+worlds: $(need) ## every crash of small worlds, every crash of the recovery, and mistakes that they find
+	@$(call cargo,test) --package proof --features plant -- --nocapture
 
 clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
 	+@$(call kbuild,clippy,CLIPPY=1)
@@ -71,6 +75,9 @@ lint: $(need) ## shell scripts through shellcheck, Python compiled, licences nam
 
 check: $(need) ## every test: formatting, lints, host tests, and tests in virtual machines
 	@scripts/check.sh
+
+proof: $(need) ## the crash proof, large; its report is build/proof.json and build/proof.txt
+	@scripts/proof.sh
 
 demo: all ## three virtual machines: one dies, its partner takes over, nothing is lost
 	@$(in_root) python3 scripts/demo.py
@@ -94,4 +101,5 @@ help: ## this text
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
 	@echo "  MODEL=large  make model: more deaths, cuts and writes; hours, and tens of GB of memory"
+	@echo "  PROOF=large  make worlds: a million crashes; make proof sets it"
 	@echo "  NATIVE=1     use this machine's compilers, not the private root's"

@@ -9,6 +9,7 @@
 use crate::{
     layout::Geometry,
     limits,
+    plant::{planted, Plant},
     units::{Extent, Generation, Op, Seq},
 };
 use core::fmt;
@@ -682,7 +683,7 @@ impl Header {
             lane: self.lane as u8,
             flags: U32::new(0),
         };
-        raw.crc = U32::new(tail_crc(crc, key.0, raw.as_bytes(), 4));
+        raw.crc = U32::new(header_crc(crc, key, raw.as_bytes()));
         zerocopy::transmute!(raw)
     }
 
@@ -693,7 +694,7 @@ impl Header {
         bytes: &[u8; RECORD_HEADER_BYTES],
     ) -> Result<Header, HeaderError> {
         let raw: RawHeader = zerocopy::transmute!(*bytes);
-        if raw.crc.get() != tail_crc(crc, key.0, bytes, 4) {
+        if raw.crc.get() != header_crc(crc, key, bytes) {
             return Err(HeaderError::Checksum);
         }
         let op = Op::from_code(raw.op).ok_or(HeaderError::Field)?;
@@ -747,6 +748,16 @@ impl Header {
             data_crc: raw.data_crc.get(),
         })
     }
+}
+
+/// The checksum of a header.
+#[inline]
+fn header_crc(crc: Crc, key: Key, bytes: &[u8]) -> u32 {
+    if planted(Plant::SumWithoutGeneration) {
+        let front = crc(key.0, bytes.get(4..52).unwrap_or(&[]));
+        return tail_crc(crc, front, bytes, 56);
+    }
+    tail_crc(crc, key.0, bytes, 4)
 }
 
 /// Of two slots, which holds the newest valid value, judged by counters.

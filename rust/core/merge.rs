@@ -2,7 +2,11 @@
 
 //! Reads the lanes as one row in sequence order.
 
-use crate::{limits::MAX_LANES, units::Seq};
+use crate::{
+    limits::MAX_LANES,
+    plant::{planted, Plant},
+    units::Seq,
+};
 
 /// What a merge needs to see of the lanes.
 pub trait Lanes {
@@ -73,7 +77,10 @@ impl Merge {
                 view.seq_at(lane, lane_seq)
                     .map(|s| (s, Position { lane, lane_seq }))
             })
-            .min_by_key(|(s, _)| *s);
+            .min_by_key(|(s, at)| match planted(Plant::ReplayByLane) {
+                true => (u64::from(at.lane), *s),
+                false => (0, *s),
+            });
         match first {
             Some((s, p)) if s <= self.sparse_to => {
                 self.next = s;

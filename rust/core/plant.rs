@@ -5,22 +5,23 @@
 //! Only tests build core with the feature `plant`; then one mistake at a time can be switched on. In
 //! the module [`planted`] is a constant `false`, and nothing of this is left.
 
-/// Makes the list and the names of all mistakes.
+/// Makes the lists and the names of all mistakes.
 macro_rules! plants {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[$list_doc:meta])* $list:ident: [$($(#[$doc:meta])* $name:ident,)*])*) => {
         /// A mistake.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u32)]
         pub enum Plant {
-            $($(#[$doc])* $name,)*
+            $($($(#[$doc])* $name,)*)*
         }
 
-        /// All of them.
-        pub const ALL: &[Plant] = &[$(Plant::$name),*];
+        $($(#[$list_doc])* pub const $list: &[Plant] = &[$(Plant::$name),*];)*
     };
 }
 
 plants! {
+    /// In who owns a set: found by `rust/model`.
+    OWNERSHIP: [
     /// An owner goes on without its partner and does not say so in the ownership record first.
     NoOutOfDateMark,
     /// The out-of-date mark is written only after writes went on.
@@ -69,6 +70,66 @@ plants! {
     LocalBeforeMirror,
     /// The remote is not fenced.
     RemoteNotFenced,
+    ]
+    /// In the log, its recovery, its way to the partner and to the remote: found by `rust/proof`.
+    LOG: [
+    /// A header's checksum leaves its generation out.
+    SumWithoutGeneration,
+    /// The scanner takes a header from an earlier lap.
+    StaleLap,
+    /// The scanner takes what an older reign left behind the floor.
+    FloorIgnored,
+    /// A reign begins with the floors of the one before.
+    FloorsLeft,
+    /// The scanner does not check the data of a record.
+    DataUnchecked,
+    /// The scanner stops where the ring of headers wraps.
+    EndsAtWrap,
+    /// Recovery does not look for holes.
+    HolesUnchecked,
+    /// Recovery does not look for records that others name by their look-ahead limit.
+    NamesUnchecked,
+    /// Of two marks the older one counts.
+    OlderMark,
+    /// Records are replayed lane by lane.
+    ReplayByLane,
+    /// Records are shipped without regard to their look-ahead limit.
+    LimitIgnored,
+    /// A record is shipped while an older one that it overlaps is not known to be durable there.
+    OverlapShipped,
+    /// What the remote has only in its cache counts as durable there.
+    WrittenIsDurable,
+    /// The log is cut off in front of records that are not shipped.
+    RetireUnshipped,
+    /// Writes are acknowledged although their record is not fenced.
+    AppendNotFenced,
+    /// The header is stored through the cache, and the cache not flushed.
+    HeaderNotFlushed,
+    /// A mark is drawn on although it is not fenced.
+    MarkNotFenced,
+    /// A mark is written in place of the newest one.
+    MarkInPlace,
+    /// One lane's tail is raised at a time.
+    TailByTail,
+    /// The log is cut off although the local device was not flushed.
+    RetireUnflushed,
+    /// What a cancel record names is replayed all the same.
+    CancelIgnored,
+    /// A failed write is told to the host before its cancel record is durable.
+    CancelTooLate,
+    /// After a crash, shipping begins at what was retired and not behind what was shipped.
+    ReshipFromRetired,
+    /// A mark is drawn on before the partner has it.
+    MarkAheadOfPartner,
+    /// Writes are acknowledged before the partner has them.
+    ToldBeforePartner,
+    /// The partner acknowledges what it has not fenced.
+    PartnerNotFenced,
+    /// The partner gets the floors of a reign before the records in front of them.
+    FloorsBeforeRecords,
+    /// In synchronous mode a write is acknowledged when the remote has it in its cache.
+    SyncFromCache,
+    ]
 }
 
 #[cfg(feature = "plant")]

@@ -14,6 +14,7 @@ use crate::{
     layout::{mark_offset, superblock_offset, Geometry, SLOT_BYTES},
     limits::MAX_LANES,
     merge::{Lanes, Merge, Position},
+    plant::{planted, Plant},
     ship::ShipView,
     units::{Generation, Seq},
 };
@@ -197,7 +198,10 @@ pub fn read_mark(media: &impl Media, crc: Crc, key: Key) -> Result<Option<Mark>,
         match mark_in_slot(media, crc, key, slot)? {
             Ok(m) => {
                 let newer = |b: &Mark| (m.generation, m.counter) > (b.generation, b.counter);
-                if best.as_ref().is_none_or(newer) {
+                if best
+                    .as_ref()
+                    .is_none_or(|b| newer(b) != planted(Plant::OlderMark))
+                {
                     best = Some(m);
                 }
             }
@@ -288,6 +292,10 @@ impl<M: Media> Scan<'_, M> {
             generation: Generation(0),
         };
         while end.lane_seq < stop {
+            let wrapped = end.lane_seq > tail.lane_seq && geometry.slot(end.lane_seq) == 0;
+            if wrapped && planted(Plant::EndsAtWrap) {
+                return Ok(end);
+            }
             let Some(h) = self.header(lane, end.lane_seq)? else {
                 break;
             };
@@ -320,7 +328,8 @@ impl<M: Media> Scan<'_, M> {
             }
             if h.op.has_data() {
                 let at = geometry.data_offset(lane, h.data_pos);
-                if media.crc(at, h.data_bytes(), key.0)? != h.data_crc {
+                let sum = media.crc(at, h.data_bytes(), key.0)?;
+                if sum != h.data_crc && !planted(Plant::DataUnchecked) {
                     // Torn: its header reached the media, not all of its data. Only the last may be.
                     break;
                 }
@@ -372,14 +381,17 @@ impl<M: Media> Scan<'_, M> {
             .read(self.geometry.header_offset(lane, lane_seq), &mut bytes)?;
         Ok(Header::open(self.crc, self.key, &bytes)
             .ok()
-            .filter(|h| h.lane == lane && h.lane_seq == lane_seq))
+            .filter(|h| h.lane == lane && (h.lane_seq == lane_seq || planted(Plant::StaleLap))))
     }
 }
 
 /// Whether the record belongs to this life of the log (rule 6): reigns never go down along a lane,
 /// and from the floor on they are the mark's or newer.
 fn speaks(h: &Header, mark: &Mark, tail: &Tail, reign: Generation) -> bool {
-    h.generation >= reign && (h.lane_seq < tail.floor || h.generation >= mark.generation)
+    h.generation >= reign
+        && (h.lane_seq < tail.floor
+            || h.generation >= mark.generation
+            || planted(Plant::FloorIgnored))
 }
 
 /// Looks for acknowledged sequences that are not there, once all lanes are scanned and `view` shows
@@ -391,6 +403,9 @@ fn speaks(h: &Header, mark: &Mark, tail: &Tail, reign: Generation) -> bool {
 /// floors ([`Damage::Short`]). So holes count only behind the newest sequence in front of a floor.
 #[inline(never)]
 pub fn check_holes(view: &impl Lanes, mark: &Mark, acked: Seq, last: Seq) -> Result<(), Damage> {
+    if planted(Plant::HolesUnchecked) {
+        return Ok(());
+    }
     let settled = settled(view, mark);
     // What is at the remote had been in the log, and still is unless it is retired.
     let known = acked.max(mark.shipped);
@@ -463,6 +478,9 @@ fn settled(view: &impl Lanes, mark: &Mark) -> Seq {
 /// [`Damage::Missing`].
 #[inline(never)]
 pub fn check_named(view: &impl ShipView, mark: &Mark) -> Result<(), Damage> {
+    if planted(Plant::NamesUnchecked) {
+        return Ok(());
+    }
     let settled = settled(view, mark);
     let mut known = settled;
     for lane in 0..view.lanes() {

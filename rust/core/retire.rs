@@ -7,6 +7,7 @@ use crate::{
     lane::stage,
     limits::{self, MAX_LANES},
     merge::Merge,
+    plant::{planted, Plant},
     ship::ShipView,
     units::Seq,
 };
@@ -89,7 +90,12 @@ impl Retirer {
     pub fn advance(&mut self, view: &impl ShipView) -> Seq {
         while let Some((_, at)) = self.merge.peek(view) {
             let Some(r) = view.record(at) else { break };
-            if r.stage & DONE != DONE {
+            let done = if planted(Plant::RetireUnshipped) {
+                DONE & !stage::REMOTE
+            } else {
+                DONE
+            };
+            if r.stage & done != done {
                 break;
             }
             if let Some(d) = self.data.get_mut(usize::from(at.lane)) {

@@ -14,6 +14,7 @@ use core::ops::DerefMut;
 use crate::{
     lane::{stage, Record},
     merge::{Lanes, Merge, Position},
+    plant::{planted, Plant},
     units::{Extent, Op, Seq},
 };
 
@@ -155,10 +156,12 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
             }
             let nothing = record.op == Op::Cancel || record.stage & stage::CANCELLED != 0;
             if !nothing {
-                if record.after > self.durable() {
+                if record.after > self.durable() && !planted(Plant::LimitIgnored) {
                     return Err(Blocked::Order);
                 }
-                let overlaps = |e: &Entry| e.extent.overlaps(&record.extent);
+                let overlaps = |e: &Entry| {
+                    e.extent.overlaps(&record.extent) && !planted(Plant::OverlapShipped)
+                };
                 if let Some(newest) = self.entries().iter().rposition(overlaps) {
                     self.blocked = newest < self.settled;
                     return Err(Blocked::Order);
@@ -257,7 +260,8 @@ impl<W: DerefMut<Target = [Entry]>> Shipper<W> {
 
     /// Everything up to this sequence is durable at the remote.
     pub fn durable(&self) -> Seq {
-        let upto = match self.unsettled().first() {
+        let counts = |e: &&Entry| e.state != State::Written || !planted(Plant::WrittenIsDurable);
+        let upto = match self.unsettled().iter().find(counts) {
             Some(e) => e.seq.prev(),
             None => self.merge.next().prev(),
         };

@@ -106,9 +106,9 @@ fn greeting(mine: &Super, reign: Generation) -> Hello {
 }
 
 /// A node with a region of this size, and no ownership record.
-fn here(region: usize) -> Here {
+fn here(region: u64) -> Here {
     Here {
-        region: region as u64,
+        region,
         members: 1,
         record: false,
         node: 2,
@@ -178,7 +178,9 @@ impl World {
     fn new(rng: &mut Rng, g: Geometry) -> World {
         let mut nodes = [Pmem::new(g.bytes()), Pmem::new(g.bytes())];
         if rng.one_in(2) {
-            rng.fill(&mut nodes[1].bytes[16384..]);
+            let mut bytes = vec![0; (g.bytes() - 16384) as usize];
+            rng.fill(&mut bytes);
+            nodes[1].poke(16384, &bytes);
         }
         let mut sup = superblock(g);
         sup.counter = 1;
@@ -286,11 +288,11 @@ impl World {
             // Its very first superblock is torn. An administrator zeroes it, as the message says.
             Err(d) => {
                 assert!(self.takeovers == 0, "{d}");
-                self.nodes[they].bytes[..16384].fill(0);
+                self.nodes[they].poke(0, &[0; 16384]);
                 None
             }
         };
-        let here = here(self.nodes[they].bytes.len());
+        let here = here(self.nodes[they].bytes());
         let Answer::Welcome {
             durable, trusted, ..
         } = answer(theirs.as_ref(), &here, &hello)
@@ -686,7 +688,7 @@ impl World {
             // is told so if it comes first.
             let (mine, theirs) = (self.sup(self.at).unwrap(), self.sup(they));
             if mine.role == Role::Owner {
-                let here = here(self.nodes[they].bytes.len());
+                let here = here(self.nodes[they].bytes());
                 let hello = greeting(&mine, mine.generation.next().unwrap());
                 let Answer::Refuse(r) = answer(theirs.as_ref(), &here, &hello) else {
                     panic!("two owners");

@@ -42,6 +42,12 @@ struct World {
     durable_retired: Seq,
 }
 
+fn garbage(rng: &mut Rng, pmem: &mut Pmem, from: u64) {
+    let mut bytes = vec![0; (pmem.bytes() - from) as usize];
+    rng.fill(&mut bytes);
+    pmem.poke(from, &bytes);
+}
+
 fn random_extent(rng: &mut Rng, most: u64) -> Extent {
     Extent {
         member: rng.below(3) as u16,
@@ -58,7 +64,7 @@ impl World {
         let mut pmem = Pmem::new(geometry.bytes());
         match rng.below(3) {
             0 => {}
-            1 => rng.fill(&mut pmem.bytes[LANES_OFFSET as usize..]),
+            1 => garbage(rng, &mut pmem, LANES_OFFSET),
             _ => {
                 // Another set's log, at the same places and with the same numbers.
                 let mut uuid = UUID;
@@ -348,7 +354,7 @@ fn damage_is_refused_and_named() {
                 } else {
                     data_at + rng.below(u64::from(h.data_bytes()))
                 };
-                w.pmem.bytes[at as usize] ^= 1 << rng.below(8);
+                w.pmem.flip(at, rng.below(8));
                 let floor = j.mark.tail(h.lane).floor;
                 let hidden = truth.last_of_lane.contains(&h.seq.0)
                     && h.seq > truth.known
@@ -382,7 +388,7 @@ fn damage_is_refused_and_named() {
                     }
                     Err(other) => panic!("{other:?} for damage to {h:?}"),
                 }
-                w.pmem.bytes[at as usize] = good.bytes[at as usize];
+                w.pmem = good.clone();
             }
         }
     });
@@ -396,10 +402,10 @@ fn erased_records_are_missed() {
         let _ = w.reign(rng, 80);
         w.pmem.crash(rng);
         let j = w.recover();
-        let before = w.pmem.bytes.clone();
+        let before = w.pmem.clone();
         for h in j.found.clone() {
-            let at = w.sup.geometry.header_offset(h.lane, h.lane_seq) as usize;
-            w.pmem.bytes[at..at + 64].fill(0);
+            let at = w.sup.geometry.header_offset(h.lane, h.lane_seq);
+            w.pmem.poke(at, &[0; 64]);
             let known = j
                 .found
                 .iter()
@@ -409,7 +415,7 @@ fn erased_records_are_missed() {
             let refused = Journal::load(&w.pmem, w.key, &w.sup).is_err();
             let named = j.found.iter().any(|o| o.after == h.seq);
             assert!(refused || (h.seq > known && !named));
-            w.pmem.bytes.copy_from_slice(&before);
+            w.pmem = before.clone();
         }
     });
 }
@@ -433,7 +439,9 @@ fn read_all(pmem: &Pmem) {
 fn garbage_is_survived() {
     seeds(300, |rng| {
         let mut pmem = Pmem::new(small().bytes());
-        rng.fill(&mut pmem.bytes[..32768]);
+        let mut bytes = [0; 32768];
+        rng.fill(&mut bytes);
+        pmem.poke(0, &bytes);
         read_all(&pmem);
         assert_eq!(read_super(&pmem, crc), Err(Damage::Foreign));
     });
@@ -447,16 +455,16 @@ fn damaged_and_truncated_images_are_survived() {
             let _ = w.reign(rng, 60);
             w.pmem.crash(rng);
         }
-        let used = (LANES_OFFSET + 2 * 4096 + 8192) as usize;
+        let used = LANES_OFFSET + 2 * 4096 + 8192;
         for _ in 0..20 {
             let mut bad = w.pmem.clone();
             for _ in 0..1 + rng.below(40) {
-                let at = rng.below(used as u64) as usize;
-                bad.bytes[at] ^= 1 << rng.below(8);
+                let at = rng.below(used);
+                bad.flip(at, rng.below(8));
             }
             if rng.one_in(4) {
-                let len = rng.below(bad.bytes.len() as u64) as usize;
-                bad.bytes.truncate(len);
+                let len = rng.below(bad.bytes()) as usize;
+                bad.truncate(len);
             }
             read_all(&bad);
         }
@@ -580,9 +588,9 @@ fn superblocks() {
     assert_eq!(read_mark(&pmem, crc, key()), Ok(None));
     // Somebody else's partition table or filesystem.
     for at in [200, 510, 1024 + 56, 4096 + 128, 8191] {
-        pmem.bytes[at] = 0x80;
+        pmem.poke(at, &[0x80]);
         assert_eq!(read_super(&pmem, crc), Err(Damage::Foreign), "{at}");
-        pmem.bytes[at] = 0;
+        pmem.poke(at, &[0]);
     }
     let mut sup = superblock(g);
     write_super(&mut pmem, &sup).unwrap();
@@ -593,18 +601,18 @@ fn superblocks() {
     write_super(&mut pmem, &sup).unwrap();
     assert_eq!(read_super(&pmem, crc), Ok(Some(sup)));
     // The newer slot torn: the older one counts.
-    let at = superblock_offset(usize::from(sup.counter % 2 == 1)) as usize;
-    pmem.bytes[at + 20] ^= 1;
+    let at = superblock_offset(usize::from(sup.counter % 2 == 1));
+    pmem.flip(at + 20, 0);
     assert_eq!(read_super(&pmem, crc), Ok(Some(old)));
     // Both damaged: ours, and refused.
-    let at = superblock_offset(usize::from(old.counter % 2 == 1)) as usize;
-    pmem.bytes[at + 20] ^= 1;
+    let at = superblock_offset(usize::from(old.counter % 2 == 1));
+    pmem.flip(at + 20, 0);
     assert_eq!(read_super(&pmem, crc), Err(Damage::Superblock));
-    pmem.bytes[at + 8] = 3;
+    pmem.poke(at + 8, &[3]);
     assert_eq!(read_super(&pmem, crc), Err(Damage::Version(3)));
-    pmem.bytes[..8192].fill(0x11);
+    pmem.poke(0, &[0x11; 8192]);
     assert_eq!(read_super(&pmem, crc), Err(Damage::Foreign));
-    pmem.bytes.truncate(100);
+    pmem.truncate(100);
     assert_eq!(
         read_super(&pmem, crc),
         Err(Damage::Unreadable { offset: 0 })
@@ -622,11 +630,11 @@ fn a_newer_reigns_mark_wins() {
     new.counter = 14;
     write_mark(&mut pmem, key(), &new).unwrap();
     assert_eq!(read_mark(&pmem, crc, key()), Ok(Some(new)));
-    let at = mark_offset(0) as usize;
-    pmem.bytes[at + 40] ^= 1;
+    let at = mark_offset(0);
+    pmem.flip(at + 40, 0);
     assert_eq!(read_mark(&pmem, crc, key()), Ok(Some(old)));
-    let at = mark_offset(1) as usize;
-    pmem.bytes[at + 40] ^= 1;
+    let at = mark_offset(1);
+    pmem.flip(at + 40, 0);
     assert_eq!(read_mark(&pmem, crc, key()), Err(Damage::Mark));
 }
 

@@ -2,7 +2,7 @@
 
 //! Mistakes on purpose, one at a time: each is found.
 
-use core_crate::plant::{plant, Plant, ALL};
+use core_crate::plant::{plant, Plant, OWNERSHIP};
 use model::{config, explore, state::State};
 
 /// More states than any of them takes.
@@ -12,7 +12,7 @@ const MOST: usize = 4_000_000;
 fn every_mistake_is_found() {
     let only = std::env::var("DMRC_ONLY").ok();
     let mut missed = vec![];
-    for mistake in ALL {
+    for mistake in OWNERSHIP {
         let name = format!("{mistake:?}");
         if only.as_ref().is_some_and(|o| *o != name) {
             continue;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! An owner's log put together as the driver does it, over model pmem.
+//!
+//! Mistakes that live in the driver are planted here: see core's `plant.rs`.
 
-use super::{
+use crate::{
     crc,
     pmem::{Crash, Pmem},
 };
@@ -13,22 +15,32 @@ use core_crate::{
     limits::MAX_LANES,
     merge::{Lanes, Merge, Position},
     order::Order,
+    plant::{planted, Plant},
     recover::{check_holes, check_named, read_mark, Damage, Scan},
     retire::{AckTracker, Retirer},
     ship::ShipView,
     units::{Extent, Generation, Op, Seq},
 };
 
+/// What an owner knows of its log.
 pub struct Journal {
+    /// The set's key.
     pub key: Key,
+    /// The log's shape.
     pub geometry: Geometry,
+    /// Its lanes.
     pub lanes: Vec<Lane<(), Vec<Slot<()>>>>,
+    /// Where each goes on.
     pub cursors: Vec<Cursor>,
+    /// The order of writes.
     pub order: Order,
+    /// The reign of new records.
     pub reign: Generation,
+    /// The newest mark.
     pub mark: Mark,
     /// Up to this sequence, records were found by recovery.
     pub recovered: Seq,
+    /// What recovery found, in sequence order.
     pub found: Vec<Header>,
 }
 
@@ -48,6 +60,7 @@ impl ShipView for Journal {
     }
 }
 
+/// The slots of one lane.
 pub fn slots(g: &Geometry) -> Vec<Slot<()>> {
     (0..g.lane_records()).map(|_| Slot::default()).collect()
 }
@@ -112,7 +125,29 @@ impl Journal {
         j.found.sort_by_key(|h| h.seq);
         j.recovered = last;
         j.order = Order::starting_after(last);
+        j.strike_out_cancelled();
         Ok(j)
+    }
+
+    /// Records that a later cancel record names are never replayed.
+    fn strike_out_cancelled(&self) {
+        if planted(Plant::CancelIgnored) {
+            return;
+        }
+        for h in self.found.iter().filter(|h| h.op == Op::Cancel) {
+            self.settle_cancel(h.cancels, stage::CANCELLED);
+        }
+    }
+
+    /// The write that a cancel record names is done with.
+    pub fn settle_cancel(&self, seq: Seq, bits: u32) {
+        for lane in &self.lanes {
+            for p in lane.tail()..lane.head() {
+                if lane.seq_at(p) == Some(seq) {
+                    self.reach(lane.index(), p, bits);
+                }
+            }
+        }
     }
 
     /// A merge from the tails.
@@ -128,7 +163,7 @@ impl Journal {
     pub fn unshipped(&self) -> Merge {
         let mut merge = self.merge();
         while let Some((seq, at)) = merge.peek(self) {
-            if seq > self.mark.shipped {
+            if seq > self.mark.shipped || planted(Plant::ReshipFromRetired) {
                 break;
             }
             merge.advance(at);
@@ -136,10 +171,12 @@ impl Journal {
         merge
     }
 
+    /// Finds how far the log can be cut off.
     pub fn retirer(&self) -> Retirer {
         Retirer::new(self.merge(), &self.mark)
     }
 
+    /// Finds up to where all was acknowledged.
     pub fn acks(&self) -> AckTracker {
         AckTracker::new(self.merge())
     }
@@ -175,6 +212,7 @@ impl Journal {
         })
     }
 
+    /// Makes a durable record visible.
     pub fn publish(&mut self, h: &Header, stage: u32) {
         let l = usize::from(h.lane);
         self.lanes[l].publish(&mut self.cursors[l], h, stage, |()| ());
@@ -187,14 +225,20 @@ impl Journal {
             pmem.store(self.geometry.data_offset(h.lane, h.data_pos), data)?;
         }
         let at = self.geometry.header_offset(h.lane, h.lane_seq);
-        pmem.store(at, &h.seal(crc, self.key))
+        let sealed = h.seal(crc, self.key);
+        if planted(Plant::HeaderNotFlushed) {
+            return pmem.store_plain(at, &sealed);
+        }
+        pmem.store(at, &sealed)
     }
 
-    pub fn data<'a>(&self, pmem: &'a Pmem, h: &Header) -> &'a [u8] {
-        let at = self.geometry.data_offset(h.lane, h.data_pos) as usize;
-        &pmem.bytes[at..at + h.data_bytes() as usize]
+    /// A record's data as it stands in the log.
+    pub fn data(&self, pmem: &Pmem, h: &Header) -> Vec<u8> {
+        let at = self.geometry.data_offset(h.lane, h.data_pos);
+        pmem.peek(at, h.data_bytes() as usize)
     }
 
+    /// Something happened to a record; answers what had before.
     pub fn reach(&self, lane: u16, lane_seq: u64, bits: u32) -> u32 {
         let lane = &self.lanes[usize::from(lane)];
         lane.slot(lane_seq).unwrap().reach(bits)
@@ -216,12 +260,15 @@ impl Journal {
         let mut mark = self.mark;
         mark.counter += 1;
         mark.generation = reign;
-        for lane in &self.lanes {
-            mark.tails[usize::from(lane.index())].floor = lane.head();
+        if !planted(Plant::FloorsLeft) {
+            for lane in &self.lanes {
+                mark.tails[usize::from(lane.index())].floor = lane.head();
+            }
         }
         mark
     }
 
+    /// Frees what the mark gives free.
     pub fn free(&self) {
         for lane in &self.lanes {
             lane.free_to(&self.mark.tail(lane.index()));
@@ -229,18 +276,28 @@ impl Journal {
     }
 }
 
-/// Writes a superblock as the driver does.
-pub fn write_super(pmem: &mut Pmem, s: &Super) -> Result<(), Crash> {
+/// Stores a superblock in its slot.
+pub fn store_super(pmem: &mut Pmem, s: &Super) -> Result<(), Crash> {
     let slot = usize::from(s.counter % 2 == 1);
     pmem.cpu = 0;
-    pmem.store(superblock_offset(slot), &s.seal(crc))?;
+    pmem.store(superblock_offset(slot), &s.seal(crc))
+}
+
+/// Makes a superblock durable in its slot. The driver does so with both, one after the other.
+pub fn write_super(pmem: &mut Pmem, s: &Super) -> Result<(), Crash> {
+    store_super(pmem, s)?;
     pmem.fence()
 }
 
-/// Writes a mark as the driver does.
-pub fn write_mark(pmem: &mut Pmem, key: Key, m: &Mark) -> Result<(), Crash> {
-    let slot = usize::from(m.counter % 2 == 1);
+/// Stores a mark in its slot.
+pub fn store_mark(pmem: &mut Pmem, key: Key, m: &Mark) -> Result<(), Crash> {
+    let slot = usize::from(m.counter % 2 == 1 && !planted(Plant::MarkInPlace));
     pmem.cpu = 0;
-    pmem.store(mark_offset(slot), &m.seal(crc, key))?;
+    pmem.store(mark_offset(slot), &m.seal(crc, key))
+}
+
+/// Makes a mark durable as the driver does.
+pub fn write_mark(pmem: &mut Pmem, key: Key, m: &Mark) -> Result<(), Crash> {
+    store_mark(pmem, key, m)?;
     pmem.fence()
 }
