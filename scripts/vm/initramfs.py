@@ -3,9 +3,10 @@
 """Makes the initramfs that every test VM boots from: programs and kernel modules of the
 private root, and the two files that run in the guest (init, agent.py).
 
-    initramfs.py <kernel release> <base.cpio> <fio.cpio>
+    initramfs.py <folder of kernel modules> <base.cpio> <fio.cpio>
 
-fio comes apart, as it brings 30 MB of libraries that most tests have no use for. Runs inside the private root. The archive is not compressed: emulated guests unpack slowly.
+The folder is the stock kernel's, /lib/modules/<release>, or another's, which need not have all of the
+modules. fio comes apart, as it brings 30 MB of libraries that most tests have no use for. Runs inside the private root. The archive is not compressed: emulated guests unpack slowly.
 """
 
 import lzma
@@ -113,20 +114,21 @@ class Tree:
                         "-b", "--invalidation-mode", "unchecked-hash", self.at(where)], check=True)
         subprocess.run(["find", self.at(where), "-name", "*.py", "-delete"], check=True)
 
-    def kernel_modules(self, release):
+    def kernel_modules(self, source):
+        release = os.path.basename(source)
         base = f"/lib/modules/{release}"
         depends, path_of = {}, {}
-        for line in open(f"{base}/modules.dep"):
+        for line in open(f"{source}/modules.dep"):
             path, rest = line.split(":")
             depends[path] = rest.split()
             path_of[re.sub(r"\.ko.*", "", os.path.basename(path)).replace("-", "_")] = path
         builtin = {re.sub(r"\.ko.*", "", os.path.basename(l.strip())).replace("-", "_")
-                   for l in open(f"{base}/modules.builtin")}
+                   for l in open(f"{source}/modules.builtin")}
         todo = []
         for name in (m.replace("-", "_") for m in MODULES):
             if name in path_of:
                 todo.append(path_of[name])
-            elif name not in builtin:
+            elif name not in builtin and source == base:
                 sys.exit(f"initramfs: the kernel has no module {name}")
         done = set()
         while todo:
@@ -135,7 +137,7 @@ class Tree:
                 continue
             done.add(path)
             todo += depends[path]
-            with open(f"{base}/{path}", "rb") as f:
+            with open(f"{source}/{path}", "rb") as f:
                 data = f.read()
             if path.endswith(".xz"):
                 data = lzma.decompress(data)
@@ -145,7 +147,7 @@ class Tree:
             # Loading is slow in emulation: leave out what only a debugger reads.
             subprocess.run(["strip", "--strip-debug", "-R", ".BTF", target], check=True)
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
-            self.copy(f"{base}/{name}", f"{base}/{name}")
+            self.copy(f"{source}/{name}", f"{base}/{name}")
         subprocess.run(["depmod", "-b", self.top, release], check=True)
 
 
@@ -158,7 +160,7 @@ def write_archive(top, output):
     os.rename(output + ".new", output)
 
 
-def base(tree, release):
+def base(tree, modules):
     for name in ("dev", "proc", "sys", "tmp", "run", "mnt", "root", "etc/target", "var/target/pr", "var/lib", "var/tmp"):
         os.makedirs(tree.at(name + "/"), exist_ok=True)
     tree.copy("/bin/busybox", "bin/busybox")
@@ -180,7 +182,7 @@ def base(tree, release):
     unwinder = "/usr/lib/x86_64-linux-gnu/libgcc_s.so.1"
     tree.copy(os.path.realpath(unwinder), unwinder)
     tree.python_library()
-    tree.kernel_modules(release)
+    tree.kernel_modules(modules)
     for path, text in (("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
                        ("etc/group", "root:x:0:\n"), ("etc/fstab", "")):
         with open(tree.at(path), "w") as f:
@@ -191,10 +193,10 @@ def base(tree, release):
 
 
 def main():
-    release, base_output, fio_output = sys.argv[1:]
+    modules, base_output, fio_output = sys.argv[1:]
     with tempfile.TemporaryDirectory() as top:
         tree = Tree(top)
-        base(tree, release)
+        base(tree, modules)
         write_archive(top, base_output)
     with tempfile.TemporaryDirectory() as top:
         Tree(top, tree.libraries).program("fio")

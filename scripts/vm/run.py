@@ -51,6 +51,8 @@ def options():
     p.add_argument("--fio", action="store_true", help="put fio into the guest")
     p.add_argument("--exact", action="store_true",
                    help="guest time counts instructions: for costs, not for speed")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="environment",
+                   help="an environment variable for the command; may be repeated")
     p.add_argument("--load", action="store_true", help="load dm-remote-copy first")
     p.add_argument("--expect", metavar="REGEX", help="console lines that are no alarm")
     p.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="for the command (300)")
@@ -80,7 +82,7 @@ def main():
             vm.start()
             if args.load:
                 vm.load_module()
-            script = "mkdir -p /repo && cd /repo && exec " + shlex.join(args.command)
+            script = "mkdir -p /repo && cd /repo && exec " + shlex.join(["env"] + args.environment + args.command)
             status = vm.spawn(script, sink=show).wait(args.timeout).rc
         except VmError as e:
             print(f"# {e}\n" + "# " + vm.console_tail().replace("\n", "\n# "), flush=True)

@@ -20,6 +20,7 @@ import base64
 import ctypes
 import fcntl
 import functools
+import glob
 import json
 import mmap
 import os
@@ -677,8 +678,14 @@ class building:
         self.file.close()
 
 
+# DMRC_KERNEL: a folder in build/ with another kernel, vmlinux and lib/modules, instead of the stock one.
+OTHER_KERNEL = os.environ.get("DMRC_KERNEL")
+
+
 def prepare_kernel():
-    """The stock kernel as a plain ELF file, which an emulated guest need not unpack."""
+    """The kernel as a plain ELF file, which an emulated guest need not unpack."""
+    if OTHER_KERNEL:
+        return os.path.join(BUILD, OTHER_KERNEL, "vmlinux")
     packed = f"/boot/vmlinuz-{kernel_release()}"
     plain = os.path.join(BUILD, "vm", "vmlinux")
     with building():
@@ -691,11 +698,16 @@ def prepare_kernel():
 
 
 def prepare_initramfs(fio):
-    parts = [os.path.join(BUILD, "vm", name) for name in ("base.cpio", "fio.cpio")]
+    where, modules = os.path.join(BUILD, "vm"), f"/lib/modules/{kernel_release()}"
+    if OTHER_KERNEL:
+        where = os.path.join(BUILD, OTHER_KERNEL, "vm")
+        modules, = glob.glob(os.path.join(BUILD, OTHER_KERNEL, "lib/modules/*"))
+        os.makedirs(where, exist_ok=True)
+    parts = [os.path.join(where, name) for name in ("base.cpio", "fio.cpio")]
     sources = [os.path.join(HERE, name) for name in ("initramfs.py", "init", "agent.py", "load-module")]
     with building():
-        if not all(newer(part, *sources) for part in parts):
-            subprocess.run([sys.executable, sources[0], kernel_release(), *parts], check=True)
+        if not all(newer(part, *sources, modules) for part in parts):
+            subprocess.run([sys.executable, sources[0], modules, *parts], check=True)
     return parts if fio else parts[:1]
 
 
