@@ -33,8 +33,8 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
-.PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo bench clean \
-	distclean help
+.PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo \
+	bench fuzz fuzz-plants debug-check clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -57,6 +57,9 @@ model: $(need) ## who owns a set: every history of two nodes within bounds, and 
 
 worlds: $(need) ## every crash of small worlds, every crash of the recovery, and mistakes that they find
 	@$(call cargo,test) --package proof --features plant -- --nocapture
+
+fuzz: $(need) ## core's parsers under fuzz: bounded, or FUZZ_SECONDS=<n> for each target (rust/fuzz)
+	@$(in_root) scripts/fuzz.sh $(if $(FUZZ_SECONDS),seconds $(FUZZ_SECONDS))
 
 clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
 	+@$(call kbuild,clippy,CLIPPY=1)
@@ -102,4 +105,5 @@ help: ## this text
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
 	@echo "  MODEL=large  make model: more deaths, cuts and writes; hours, and tens of GB of memory"
 	@echo "  PROOF=large  make worlds: a million crashes; make proof sets it"
+	@echo "  FUZZ_SECONDS=<n>  make fuzz: each target for so long, instead of a fixed number of runs"
 	@echo "  NATIVE=1     use this machine's compilers, not the private root's"

@@ -102,6 +102,7 @@ built=$?
 step "clippy" make clippy
 cargo_step "host tests" make host-test
 cargo_step "model of ownership" make model
+step "parsers under fuzz" make fuzz
 if [ $built = 0 ]; then
 	tap_step "test bed" scripts/in-root python3 scripts/vm/selftest.py
 	for test in $(tests_in selftests '*.sh'); do

@@ -21,7 +21,7 @@ use core_crate::{
     limits::MAX_FRAME_PAYLOAD,
     partner::{answer, refused, Answer, Here},
     receiver::Receiver,
-    units::Generation,
+    units::{Generation, Seq},
     wire::{
         Ack, Frame, Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES,
         REFUSAL_BYTES,
@@ -50,7 +50,7 @@ pub fn run(bytes: &[u8]) {
                 break;
             }
             if input.below(2) == 0 {
-                owner.restart();
+                owner.new_reign();
             }
         }
     });
@@ -149,6 +149,7 @@ fn next_frame(
     input: &mut Input<'_>,
 ) -> Option<Vec<u8>> {
     let reign = sender.reign;
+    owner.mirrored = standby.complete().then(|| standby.has(owner));
     let any = |input: &mut Input<'_>, owner: &Owner| {
         let n = input.below(owner.records.len());
         owner.records.values().nth(n).copied()
@@ -160,12 +161,20 @@ fn next_frame(
             frame(Kind::Record, reign, &record_payload(owner, &h))
         }
         6 | 7 => {
-            owner.append(input);
+            if !owner.first_mark_due {
+                owner.append(input);
+            }
             return None;
         }
         8 => {
-            owner.retire(1 + input.below(6));
+            if !owner.first_mark_due {
+                owner.retire(1 + input.below(6));
+            }
             return None;
+        }
+        9 if owner.first_mark_due && sender.sent_all(owner) && standby.mirrors(owner) => {
+            owner.first_mark();
+            frame(Kind::Mark, reign, &owner.mark.seal(crc, owner.key))
         }
         9 => frame(Kind::Mark, reign, &owner.mark.seal(crc, owner.key)),
         10 => {
@@ -272,6 +281,24 @@ impl<'a> Standby<'a> {
         let key = Key::new(crc, &self.durable.unwrap().uuid);
         let slot = (mark.counter % 2) as usize;
         self.image.store(mark_offset(slot), &mark.seal(crc, key));
+    }
+
+    fn complete(&self) -> bool {
+        self.durable.is_some_and(|s| s.copy == Copy_::Complete)
+    }
+
+    /// Up to which sequence it has said that it has everything.
+    fn has(&self, owner: &Owner) -> Seq {
+        let promised = |lane| self.promised.get(&lane).copied().unwrap_or(0);
+        let missing = owner.live().filter(|h| h.lane_seq >= promised(h.lane));
+        missing.map(|h| h.seq.prev()).min().unwrap_or(Seq::MAX)
+    }
+
+    /// Whether it has stored in this session all that the owner has.
+    fn mirrors(&self, owner: &Owner) -> bool {
+        self.session.as_ref().is_some_and(|s| {
+            (0..owner.lanes()).all(|l| s.next.get(usize::from(l)) >= Some(&owner.head(l)))
+        })
     }
 
     /// HELLO. Answers whether it was welcome.
@@ -440,7 +467,7 @@ impl<'a> Standby<'a> {
                 stored,
                 "acknowledged, not stored"
             );
-            if self.durable.is_some_and(|s| s.copy == Copy_::Complete) {
+            if self.complete() {
                 let promised = self.promised.entry(lane).or_default();
                 *promised = stored.max(*promised);
             }

@@ -42,6 +42,10 @@ pub struct Owner {
     last: Seq,
     /// Behind a write that was lost in a crash, nothing counts as acknowledged before the next reign.
     lost_at: Option<Seq>,
+    /// With a partner whose copy is complete, nothing counts as acknowledged that it has not.
+    pub mirrored: Option<Seq>,
+    /// The reign has begun, its first mark is still to be written.
+    pub first_mark_due: bool,
 }
 
 impl Owner {
@@ -105,6 +109,8 @@ impl Owner {
                 .collect(),
             last: Seq(base),
             lost_at: None,
+            mirrored: None,
+            first_mark_due: false,
         }
     }
 
@@ -121,7 +127,8 @@ impl Owner {
     }
 
     fn all_acked(&self) -> Seq {
-        self.lost_at.unwrap_or(self.last)
+        let told = self.lost_at.unwrap_or(self.last);
+        told.min(self.mirrored.unwrap_or(Seq::MAX))
     }
 
     /// The next record, or `None` if there is no room.
@@ -157,7 +164,8 @@ impl Owner {
         let acked =
             Seq(seq.0 - 1 - open.min(seq.0 - 1 - self.mark.retired.0)).min(self.all_acked());
         let mut after = acked;
-        if what & 0x80 != 0 && self.last > after && self.there(self.last) {
+        let newest = self.last > after && self.there(self.last) && self.mirrored.is_none();
+        if what & 0x80 != 0 && newest {
             after = self.last;
         }
         let mut h = Header {
@@ -235,11 +243,23 @@ impl Owner {
 
     /// A new reign: superblock and mark.
     pub fn restart(&mut self) {
+        self.new_reign();
+        self.first_mark();
+    }
+
+    /// The superblock of a new reign. Nothing is appended before its first mark.
+    pub fn new_reign(&mut self) {
+        self.sup.counter += 1;
+        self.sup.generation = self.sup.generation.next().unwrap();
+        self.first_mark_due = true;
+    }
+
+    /// What was found counts as acknowledged from here on.
+    pub fn first_mark(&mut self) {
+        self.first_mark_due = false;
         self.lost_at = None;
         let newest = self.live().map(|h| h.seq).max();
         self.last = newest.unwrap_or(self.mark.retired).max(self.mark.acked);
-        self.sup.counter += 1;
-        self.sup.generation = self.sup.generation.next().unwrap();
         self.mark.counter += 1;
         self.mark.generation = self.sup.generation;
         for (t, c) in self.mark.tails.iter_mut().zip(&self.cursors) {
