@@ -61,6 +61,9 @@ worlds: $(need) ## every crash of small worlds, every crash of the recovery, and
 fuzz: $(need) ## core's parsers under fuzz: bounded, or FUZZ_SECONDS=<n> for each target (rust/fuzz)
 	@$(in_root) scripts/fuzz.sh $(if $(FUZZ_SECONDS),seconds $(FUZZ_SECONDS))
 
+fuzz-plants: $(need) ## mistakes in a copy of the parsers, one at a time: fuzzing has to find each
+	@$(in_root) scripts/fuzz-plants.py
+
 clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
 	+@$(call kbuild,clippy,CLIPPY=1)
 	@$(call cargo,clippy) --workspace --all-targets -- -D warnings
@@ -82,6 +85,9 @@ check: $(need) ## every test: formatting, lints, host tests, and tests in virtua
 proof: $(need) ## the crash proof, large; its report is build/proof.json and build/proof.txt
 	@scripts/proof.sh
 
+debug-check: $(need) ## the tests on a kernel with KASAN, lockdep, kmemleak and faults: hours (scripts/debug-kernel)
+	@scripts/debug-kernel/check.sh
+
 demo: all ## three virtual machines: one dies, its partner takes over, nothing is lost
 	@$(in_root) python3 scripts/demo.py
 
@@ -90,6 +96,7 @@ bench: module ## what a write costs, exactly, beside DRBD and others: build/benc
 
 clean: ## remove what was built, keep the toolchain
 	rm -rf build/module build/clippy build/target build/vm build/bench $(module) build/rcopy
+	rm -rf build/module build/debug-module build/clippy build/target build/fuzz build/vm $(module) build/rcopy
 
 distclean: ## remove everything in build/
 	rm -rf build

@@ -9,7 +9,7 @@
 #   fuzz.sh corpus			the smallest set of inputs that reaches as much as the seeds
 #					(rust/fuzz/examples/seeds.rs), the corpus and all that was
 #					found by "seconds" do: becomes rust/fuzz/corpus
-#   fuzz.sh build			only builds
+#   fuzz.sh build [target]		only builds
 #
 # What it tried goes to fuzz.json in $DMRC_PROOF. What it prints for a crash replays it. FUZZ_CRATE:
 # another copy of rust/fuzz, beside another core (scripts/fuzz-plants.py).
@@ -39,10 +39,12 @@ instrument=(--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage
 # libFuzzer itself is C++.
 export CC=clang-19 CXX=clang++-19
 
-# The target's name keeps the instruments out of build scripts and macros.
-build_targets()
+# The triple keeps the instruments out of build scripts and macros.
+build_targets()	# [target]
 {
-	RUSTFLAGS="${instrument[*]}" cargo build --quiet --release --bins \
+	local which=(--bins)
+	[ $# = 0 ] || which=(--bin "$1")
+	RUSTFLAGS="${instrument[*]}" cargo build --quiet --release "${which[@]}" \
 		--target $triple --target-dir "$out/target" --manifest-path "$crate/Cargo.toml"
 }
 
@@ -155,10 +157,12 @@ minimise()
 }
 
 mkdir -p "$out"
+case ${1:-} in
+build)	build_targets "${@:2}"; exit ;;
+esac
 build_targets
 case ${1:-} in
 "") all_targets bounded ;;
-build) ;;
 seconds) all_targets for_seconds "${2:?}" ;;
 replay) RUST_BACKTRACE=1 "$(fuzzer "${2:?}")" "${3:?}" ;;
 corpus) minimise ;;
