@@ -385,6 +385,12 @@ class Vm:
             self.process.kill()
             self._gone()
 
+    def quit(self):
+        """Ends the machine and lets the emulator end in order, which its plugins are told of."""
+        if self.process:
+            self.qmp.command("quit")
+            self._gone()
+
     def stop(self):
         """Ends the machine after a sync."""
         if self.process and not self.dead:
