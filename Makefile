@@ -34,7 +34,7 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
 .PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo \
-	bench fuzz fuzz-plants debug-check clean distclean help
+	bench fuzz fuzz-plants debug-check images clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -88,6 +88,9 @@ proof: $(need) ## the crash proof, large; its report is build/proof.json and bui
 debug-check: $(need) ## the tests on a kernel with KASAN, lockdep, kmemleak and faults: hours (scripts/debug-kernel)
 	@scripts/debug-kernel/check.sh
 
+images: module ## crash images of the stores that the real kernel makes: build/proof.d/check/kernel.json
+	@$(in_root) python3 scripts/images/images.py
+
 demo: all ## three virtual machines: one dies, its partner takes over, nothing is lost
 	@$(in_root) python3 scripts/demo.py
 
@@ -95,7 +98,7 @@ bench: module ## what a write costs, exactly, beside DRBD and others: build/benc
 	@DMRC_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null) $(in_root) python3 scripts/bench/bench.py
 
 clean: ## remove what was built, keep the toolchain
-	rm -rf build/module build/debug-module build/clippy build/target build/fuzz build/vm build/bench $(module) build/rcopy
+	rm -rf build/module build/debug-module build/clippy build/target build/fuzz build/vm build/bench build/images build/plugin $(module) build/rcopy
 
 distclean: ## remove everything in build/
 	rm -rf build
@@ -107,6 +110,8 @@ help: ## this text
 	@echo; echo "Variables:"; echo
 	@echo "  CALLERS=<function> make bench: profiles name the callers of that function of the kernel"
 	@echo "  ITEMS=<regex> make bench: only the rows whose names match (mirrored/, d16$$, ...)"
+	@echo "  CUTS=<n> WRITES=<n> IMAGES=<n> SEED=<n> make images: points at which the power is cut, writes of"
+	@echo "               each thread, the least number of images; the same again"
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
 	@echo "  MODEL=large  make model: more deaths, cuts and writes; hours, and tens of GB of memory"

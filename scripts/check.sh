@@ -105,6 +105,7 @@ cargo_step "model of ownership" make model
 step "parsers under fuzz" make fuzz
 if [ $built = 0 ]; then
 	tap_step "test bed" scripts/in-root python3 scripts/vm/selftest.py
+	tap_step "crash images of its stores" scripts/in-root python3 scripts/images/images.py
 	for test in $(tests_in selftests '*.sh'); do
 		tap_step "$test" scripts/vm/run "$test"
 	done
