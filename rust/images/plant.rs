@@ -5,7 +5,7 @@
 
 use crate::{
     trace::Event,
-    world::{place, World, LANES, MARKS, OWNER, PARTNER, SUPERBLOCKS},
+    world::{place, World, LANES, LOCAL, MARKS, OWNER, PARTNER, REMOTE, SUPERBLOCKS},
 };
 use std::{collections::HashMap, ops::Range};
 
@@ -27,8 +27,12 @@ enum What {
     CachedHeaders(usize),
     /// Data only.
     CachedData(usize),
-    /// One store in so many does not happen.
+    /// Of the stores in this region, one run in so many does not happen.
     Omitted(usize, usize),
+    /// One in so many comes this many events later.
+    Delayed(usize, usize, usize),
+    /// The host is told of a write as soon as it has submitted it.
+    ToldAtOnce,
 }
 
 /// All of them.
@@ -66,8 +70,8 @@ pub const ALL: &[Plant] = &[
         what: What::NoFence(OWNER, SUPERBLOCKS),
     },
     Plant {
-        name: "owner: a word in a thousand is not stored",
-        what: What::Omitted(OWNER, 1000),
+        name: "owner: now and then some words are not stored",
+        what: What::Omitted(OWNER, 100),
     },
     Plant {
         name: "partner: no fence before its ACK",
@@ -89,6 +93,22 @@ pub const ALL: &[Plant] = &[
         name: "partner: superblocks stored into the cache",
         what: What::Cached(PARTNER, SUPERBLOCKS),
     },
+    Plant {
+        name: "local unit: now and then a write does not arrive",
+        what: What::Omitted(LOCAL, 100),
+    },
+    Plant {
+        name: "remote: now and then a write does not arrive",
+        what: What::Omitted(REMOTE, 100),
+    },
+    Plant {
+        name: "remote: a write is overtaken by those that depend on it",
+        what: What::Delayed(REMOTE, 20, 300),
+    },
+    Plant {
+        name: "a write is acknowledged before it is anywhere",
+        what: What::ToldAtOnce,
+    },
 ];
 
 /// What a kernel with the mistake does in place of an event.
@@ -96,7 +116,9 @@ pub struct Saboteur<'a> {
     plant: &'a Plant,
     /// Where each processor stored last, if it has not fenced since.
     last: HashMap<u8, (usize, u64)>,
-    owed: Vec<Event>,
+    /// What is to come, and at which event at the earliest.
+    owed: Vec<(usize, Event)>,
+    /// Stores in the region that is meant.
     count: usize,
 }
 
@@ -130,18 +152,28 @@ impl Saboteur<'_> {
         match (&self.plant.what, event) {
             (What::NoFence(node, range), Event::Fence { .. }) if is_behind(*node, range) => vec![],
             (What::LateFence(node), Event::Fence { .. }) if is_behind(*node, &LANES) => {
-                self.owed.push(event.clone());
+                self.owed.push((world.now, event.clone()));
                 vec![]
             }
             (What::LateFence(_), Event::Done(_)) => {
                 let mut all = vec![event.clone()];
-                all.append(&mut self.owed);
+                all.extend(self.owed.drain(..).map(|(_, e)| e));
                 all
             }
+            (What::Delayed(_, _, events), _)
+                if self.owed.first().is_some_and(|o| o.0 + events < world.now) =>
+            {
+                vec![self.owed.remove(0).1, event.clone()]
+            }
+            (What::ToldAtOnce, Event::Submitted(id)) => vec![event.clone(), Event::Done(*id)],
+            (What::ToldAtOnce, Event::Done(_)) => vec![],
             (what, Event::Store { at, .. }) => {
                 let (region, at) = place(*at);
                 let header = world.headers().contains(&at);
-                self.count += 1;
+                if matches!(what, What::Omitted(node, _) | What::Delayed(node, _, _) if region == *node)
+                {
+                    self.count += 1;
+                }
                 match what {
                     What::Cached(node, range) if region == *node && range.contains(&at) => {
                         vec![cached(event)]
@@ -155,6 +187,10 @@ impl Saboteur<'_> {
                         vec![cached(event)]
                     }
                     What::Omitted(node, often) if region == *node && self.count % often == 0 => {
+                        vec![]
+                    }
+                    What::Delayed(node, often, _) if region == *node && self.count % often == 0 => {
+                        self.owed.push((world.now, event.clone()));
                         vec![]
                     }
                     _ => vec![event.clone()],

@@ -24,7 +24,10 @@ pub const REGION_BYTES: u64 = 4 << 20;
 pub const OWNER: usize = 0;
 /// Its partner's.
 pub const PARTNER: usize = 1;
-const LOCAL: u64 = 2;
+/// The local unit.
+pub const LOCAL: usize = 2;
+/// The remote.
+pub const REMOTE: usize = 3;
 
 /// A record as it was stored: what an image must have, or have retired.
 #[derive(Clone, Copy)]
@@ -138,7 +141,7 @@ impl World {
                 self.mine = None;
             }
             self.note_headers(region, at, bytes.len());
-        } else if let Some(disk) = self.disks.get_mut(region - LOCAL as usize) {
+        } else if let Some(disk) = self.disks.get_mut(region - LOCAL) {
             disk.store(at as usize, bytes);
         }
     }

@@ -37,10 +37,16 @@ def number(name, default):
     return int(os.environ.get(name) or default)
 
 
-def commented(text):
-    """What the guest says is no test of this program's own."""
-    sys.stdout.write(text.replace("ok ", "# ok ").replace("1..", "# 1.."))
-    sys.stdout.flush()
+class Commented:
+    """Prints what the guest says, as comments: its tests are not this program's."""
+
+    def __init__(self):
+        self.rest = ""
+
+    def __call__(self, text):
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            print("# " + line.rstrip("\r").removeprefix("# "), flush=True)
 
 
 def trace(writes):
@@ -50,7 +56,7 @@ def trace(writes):
     with Lab("images", add=["selftests", "scripts/images", "build/images/client"]) as lab:
         vm = lab.vm("traced", pmem=[REGION_MIB] * REGIONS, smp=4, args="isolcpus=1,2,3", qemu=["-plugin", plugin])
         vm.start()
-        job = vm.spawn(f"exec bash /repo/scripts/images/load.sh {writes}", sink=commented)
+        job = vm.spawn(f"exec bash /repo/scripts/images/load.sh {writes}", sink=Commented())
         status = job.wait(1200).rc
         vm.quit()
     return status == 0
