@@ -6,8 +6,10 @@ Boots a guest with both nodes of a pair, runs load.sh in it, and has every store
 persistent memory written down (trace.h); then cuts the power at many points of that trace.
 
 SEED=<number>   other points and survivors, the same again
-WRITES=<number> of each of twelve threads of the load (70)
-CUTS=<number>   points at which the power is cut (600); IMAGES=<number> is the least that must come of it (200)
+WRITES=<number> of each of twelve threads of the load
+CUTS=<number>   points at which the power is cut
+IMAGES=<number> the least that must come of it
+PROOF=large     other defaults for these three
 
 The trace stays in build/images/trace, and build/target/release/images looks at it again.
 """
@@ -33,8 +35,12 @@ TRACE = os.path.join(TOOLS, "trace")
 PROOF = os.environ.get("DMRC_PROOF") or os.path.join(TOP, "build", "proof.d", "check")
 
 
-def number(name, default):
-    return int(os.environ.get(name) or default)
+# For make check, and for make proof.
+DEFAULTS = {"WRITES": (70, 350), "CUTS": (600, 8000), "IMAGES": (200, 10000)}
+
+
+def number(name):
+    return int(os.environ.get(name) or DEFAULTS[name][os.environ.get("PROOF") == "large"])
 
 
 class Commented:
@@ -67,14 +73,14 @@ def main():
     subprocess.run([os.path.join(HERE, "tools.sh")], check=True)
     subprocess.run(["cargo", "build", "--release", "--quiet", "--package", "images", "--manifest-path",
                     os.path.join(TOP, "rust", "Cargo.toml")], check=True)
-    if not trace(number("WRITES", 70)):
+    if not trace(number("WRITES")):
         sys.exit("the load in the guest failed")
     os.makedirs(PROOF, exist_ok=True)
     sys.stdout.flush()
     sys.exit(subprocess.run([
         os.path.join(os.environ["CARGO_TARGET_DIR"], "release", "images"), TRACE,
-        f"seed={number('SEED', random.SystemRandom().randrange(1 << 32))}",
-        f"cuts={number('CUTS', 600)}", f"images={number('IMAGES', 200)}",
+        f"seed={os.environ.get('SEED') or random.SystemRandom().randrange(1 << 32)}",
+        f"cuts={number('CUTS')}", f"images={number('IMAGES')}",
         f"json={PROOF}/kernel.json", f"spent={time.monotonic() - began:.0f}"]).returncode)
 
 
