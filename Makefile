@@ -34,7 +34,7 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
 .PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo \
-	bench fuzz fuzz-plants debug-check images clean distclean help
+	bench fuzz fuzz-plants debug-check images kills clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -91,6 +91,10 @@ debug-check: $(need) ## the tests on a kernel with KASAN, lockdep, kmemleak and 
 images: module ## crash images of the stores that the real kernel makes: build/proof.d/check/kernel.json
 	@$(in_root) python3 scripts/images/images.py
 
+kills: module ## machines that are killed in mid-load and come back; KILLS=<n> of them in each of two tests
+	@$(in_root) python3 selftests/multi/kills.py
+	@$(in_root) python3 selftests/multi/storm.py
+
 demo: all ## three virtual machines: one dies, its partner takes over, nothing is lost
 	@$(in_root) python3 scripts/demo.py
 
@@ -113,8 +117,10 @@ help: ## this text
 	@echo "  CUTS=<n> WRITES=<n> IMAGES=<n> SEED=<n> make images: points at which the power is cut, writes of"
 	@echo "               each thread, the least number of images; the same again"
 	@echo "  KDIR=<tree>  the prepared 7.3 kernel tree to build for (default: build/linux)"
+	@echo "  KILLS=<n>    make kills, make check: so many machines are killed by a test"
 	@echo "  MODE=sync    make demo: a write is acknowledged when the remote has it (default: async)"
 	@echo "  MODEL=large  make model: more deaths, cuts and writes; hours, and tens of GB of memory"
 	@echo "  PROOF=large  make worlds: a million crashes; make proof sets it"
 	@echo "  FUZZ_SECONDS=<n>  make fuzz: each target for so long, instead of a fixed number of runs"
+	@echo "  PROOF=large  make images: more load, more cuts"
 	@echo "  NATIVE=1     use this machine's compilers, not the private root's"

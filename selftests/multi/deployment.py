@@ -31,11 +31,13 @@ the module fences with them:
     d.a1.remake()
 """
 
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -47,6 +49,9 @@ sys.path[:0] = [os.path.join(TOP, "scripts", "vm"), os.path.join(TOP, "selftests
 import chains
 import nvme
 from vmlib import MIB, PATIENCE, Net, VmError, wait_until
+
+# Where what a run has shown is collected.
+PROOF = os.environ.get("DMRC_PROOF") or os.path.join(TOP, "build", "proof.d", "check")
 
 SET = "demo"
 VOLUME = "/dev/mapper/vol"
@@ -138,6 +143,10 @@ class Node:
         self.vm.start()
         self.join()
 
+    def kill(self):
+        """Cuts its power, which is counted. Returns when."""
+        return self.deployment.ledger.kill(self)
+
     def reload(self):
         """The table line as it would be now, for a device that is there."""
         self.vm.ok(f"dmsetup load vol --table '{self.table()}' && dmsetup resume vol")
@@ -211,6 +220,7 @@ class Deployment:
         A partner counts as dead after three seconds: a machine that emulates three others may
         make one of them wait for one."""
         self.lab = lab
+        self.ledger = Ledger(lab.name)
         self.mode = mode
         self.ping_ms = ping_ms
         self.ping_misses = ping_misses
@@ -429,6 +439,70 @@ class Pair:
             reservation = self.d.reservation(of=unit)
             assert reservation.holder == node.name, f"{unit}: {reservation}"
         self.load.check_local()
+
+
+def one_serves(*nodes):
+    """Waits until one of these nodes serves; the other must not."""
+    def look():
+        serving = [n for n in nodes if n.status()["state"] == "serving"]
+        assert len(serving) < 2, [n.last_status for n in nodes]
+        return serving and serving[0]
+    return wait_until(look, 60, "one of both serves")
+
+
+class Ledger:
+    """The machines that a test has killed, and how long it took until the volume was served again."""
+
+    def __init__(self, test):
+        self.test = test
+        self.began = time.monotonic()
+        self.kills = 0
+        self.last = None
+        # Seconds from a kill until a node serves, by what had to happen.
+        self.took = {}
+
+    def kill(self, node):
+        """Kills a machine. Returns when."""
+        node.vm.kill()
+        self.kills += 1
+        self.last = time.monotonic()
+        return self.last
+
+    def served(self, how, died=None):
+        """The volume is served again, for the first time since that kill or the last one. Returns that in
+        words."""
+        self.took.setdefault(how, []).append(time.monotonic() - (died or self.last))
+        return f"{how} after {self.took[how][-1]:.1f} s"
+
+    def close(self, tap):
+        """Says what there was, and notes it for the report: nothing was lost if no case has failed, as
+        every one looks for all that was acknowledged."""
+        print(f"# {self.kills} kills, lost {'?' if tap.failed else 0}")
+        for how, took in self.took.items():
+            print(f"# {how}: {len(took)} times, {min(took):.1f} / {statistics.median(took):.1f} / {max(took):.1f} s "
+                  "from the kill to serving (least, median, most)")
+        note_kills(self.test, {
+            "kill_cycles": self.kills, "seconds": round(time.monotonic() - self.began, 1), "lost": tap.failed,
+            "recoveries": [round(t, 2) for took in self.took.values() for t in took]})
+
+
+def note_kills(test, entry):
+    """kills.json: what each test has to say, and the sum of it."""
+    os.makedirs(PROOF, exist_ok=True)
+    path = os.path.join(PROOF, "kills.json")
+    try:
+        with open(path) as f:
+            tests = json.load(f)["tests"]
+    except (OSError, ValueError, KeyError):
+        tests = {}
+    tests[test] = entry
+    total = {key: sum(t[key] for t in tests.values()) for key in ("kill_cycles", "seconds", "lost")}
+    took = [r for t in tests.values() for r in t["recoveries"]]
+    if took:
+        total["recovery"] = {"min": min(took), "median": statistics.median(took), "max": max(took)}
+    with open(path, "w") as f:
+        json.dump({**total, "tests": tests}, f, indent=1)
+        f.write("\n")
 
 
 def remove(path):

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from deployment import Deployment, Pair, seeded
+from deployment import Deployment, Pair, one_serves, seeded
 import nvme
 from tap import Tap
 from vmlib import Lab, wait_until
@@ -68,28 +68,24 @@ STEPS = (
 def interrupt(p, rng, step, far, recorded):
     d, old, heir = p.d, p.owner, p.heir
     p.load.check_remote()
-    old.vm.kill()
+    old.kill()
     points = Points(d, heir)
     for unit in far:
         d.distance(FAR_MS, of=unit)
     getattr(points, step)()
-    heir.vm.kill()
+    died = heir.kill()
     for unit in far:
         d.distance(0, of=unit)
     d.lab.start(*rng.sample((old.vm, heir.vm), k=2))
     order = rng.sample((old, heir), k=2)
     for node in order:
         node.join()
-
-    def look():
-        serving = [node for node in (old, heir) if node.status()["state"] == "serving"]
-        assert len(serving) < 2, [node.last_status for node in (old, heir)]
-        return serving and serving[0]
-    who = wait_until(look, 60, f"one of both serves: {old.last_status} {heir.last_status}")
+    who = one_serves(old, heir)
+    said = p.d.ledger.served("both came back", died)
     assert who is (heir if recorded else old), (who.name, [node.last_status for node in (old, heir)])
     p.is_served(who)
     print(f"# {old.name} had died, {heir.name} died while it took over ({step}); {order[0].name} was back first, "
-          f"{who.name} serves, {who.last_status['replayed']} records replayed")
+          f"{who.name} serves, {who.last_status['replayed']} records replayed: {said}")
     p.load.start(who)
     p.until_mirrored(who)
     p.goes_on()
@@ -110,6 +106,7 @@ def main():
                 p.load.until(rng.randrange(20, 200))
                 interrupt(p, rng, step, far, recorded)
         p.end(tap)
+        d.ledger.close(tap)
     tap.done()
 
 

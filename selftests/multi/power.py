@@ -28,6 +28,7 @@ def under_load(rng, load, node):
 def serves(load, node, generation):
     """Everything that was acknowledged is there, and writes go on."""
     status = node.until(state="serving", role="owner")
+    load.deployment.ledger.served("power came back")
     assert int(status["generation"]) > generation, status
     load.check_local()
     load.check_remote()
@@ -39,7 +40,7 @@ def serves(load, node, generation):
 def owner_reboots(rng, load, owner, standby):
     under_load(rng, load, owner)
     generation = int(owner.status()["generation"])
-    owner.vm.kill()
+    owner.kill()
     assert standby.status()["state"] == "standby"
     owner.restart()
     status = serves(load, owner, generation)
@@ -55,7 +56,7 @@ def both_die(rng, load, owner, standby):
     victims = [owner, standby]
     rng.shuffle(victims)
     for node in victims:
-        node.vm.kill()
+        node.kill()
     print(f"# {victims[0].name} died first; {load.total()} writes had been acknowledged")
     return generation
 
@@ -110,7 +111,7 @@ def recovery_dies(rng, load, owner, heir):
     # Enough that there is something to die in.
     owner.until(behind=lambda n: int(n) > 300)
     generation = int(owner.status()["generation"])
-    owner.vm.kill()
+    owner.kill()
     moments = ["-> taking-over", "-> replaying", "-> replaying", "-> serving", "-> serving"]
     for moment in moments:
         said = heir.listen()
@@ -121,13 +122,14 @@ def recovery_dies(rng, load, owner, heir):
             heir.vm.spawn("dmsetup message vol 0 takeover")
         said(moment)
         time.sleep(rng.uniform(0, 2) if moment == "-> serving" else rng.uniform(0, 0.1))
-        heir.vm.kill()
+        heir.kill()
         behind = load.check_remote()
         print(f"# died {moment!r}, {behind} acknowledged writes were not at the remote")
     heir.restart()
     if heir.status()["state"] == "standby":
         heir.message("takeover")
     status = heir.until(state="serving", role="owner")
+    d.ledger.served("power came back")
     assert int(status["generation"]) > generation, status
     load.check_local()
     heir.until_in_step()
@@ -165,6 +167,7 @@ def main():
         if not tap.failed:
             with tap.case("in the end local unit and remote are equal"):
                 load.check_end(a1)
+        d.ledger.close(tap)
     tap.done()
 
 
