@@ -18,7 +18,7 @@ use core_crate::{
         mark_offset, superblock_offset, Geometry, HEADER_BYTES, LANES_OFFSET, MARK_OFFSET,
         SLOT_BYTES,
     },
-    limits::MAX_FRAME_PAYLOAD,
+    limits::{MAX_FRAME_PAYLOAD, MAX_RECORD_BYTES},
     partner::{answer, refused, Answer, Here},
     receiver::Receiver,
     units::{Generation, Seq},
@@ -58,17 +58,25 @@ pub fn run(bytes: &[u8]) {
 
 /// A frame on its way.
 fn frame(kind: Kind, generation: Generation, payload: &[u8]) -> Vec<u8> {
+    sealed(kind, 0, generation, payload)
+}
+
+fn sealed(kind: Kind, records: u16, generation: Generation, payload: &[u8]) -> Vec<u8> {
     let head = Frame {
         kind,
         flag: false,
         generation,
+        records,
         len: payload.len() as u32,
     };
     [&head.seal(crc, payload), payload].concat()
 }
 
-fn record_payload(owner: &Owner, h: &Header) -> Vec<u8> {
-    [&h.seal(crc, owner.key)[..], &data_of(h)].concat()
+/// Their headers, then their data.
+fn records(owner: &Owner, reign: Generation, these: &[Header]) -> Vec<u8> {
+    let mut payload: Vec<u8> = these.iter().flat_map(|h| h.seal(crc, owner.key)).collect();
+    payload.extend(these.iter().flat_map(data_of));
+    sealed(Kind::Records, these.len() as u16, reign, &payload)
 }
 
 /// What an owner sends in one session.
@@ -104,7 +112,7 @@ fn session(owner: &mut Owner, standby: &mut Standby<'_>, input: &mut Input<'_>) 
     }
     let mut sender = Sender {
         next: (0..owner.lanes())
-            .map(|l| owner.mark.tail(l).lane_seq)
+            .map(|l| owner.mark.tail(l).lane_seq.max(standby.end(l)))
             .collect(),
         reign,
     };
@@ -157,8 +165,14 @@ fn next_frame(
     Some(match input.below(16) {
         0..=5 => {
             let lane = input.below(usize::from(owner.lanes())) as u16;
-            let h = sender.next_record(owner, lane)?;
-            frame(Kind::Record, reign, &record_payload(owner, &h))
+            let most = 1 + input.below(3);
+            let these: Vec<Header> = (0..most)
+                .map_while(|_| sender.next_record(owner, lane))
+                .collect();
+            if these.is_empty() {
+                return None;
+            }
+            records(owner, reign, &these)
         }
         6 | 7 => {
             if !owner.first_mark_due {
@@ -180,7 +194,7 @@ fn next_frame(
         10 => {
             // Of the owner's own, but not its turn.
             let h = any(input, owner)?;
-            frame(Kind::Record, reign, &record_payload(owner, &h))
+            records(owner, reign, &[h])
         }
         11 => {
             if !sender.sent_all(owner) {
@@ -194,10 +208,11 @@ fn next_frame(
             let forged = forge_header(h, input, owner);
             let data = match input.below(4) {
                 0 => vec![0; input.below(3) * 512],
-                1 => vec![0; MAX_FRAME_PAYLOAD as usize - RECORD_HEADER_BYTES],
+                1 => vec![0; MAX_RECORD_BYTES as usize],
                 _ => data_of(&h),
             };
-            frame(Kind::Record, reign, &[&forged[..], &data].concat())
+            let count = [1, 1, 1, 2, 65][input.below(5)];
+            sealed(Kind::Records, count, reign, &[&forged[..], &data].concat())
         }
         13 => {
             standby.forged = true;
@@ -219,6 +234,7 @@ fn next_frame(
             let len = input.word() as u32 % 1024;
             bytes[8] = input.byte() % 14;
             bytes[9] = input.byte() % 3;
+            bytes[10] = [0, 0, 1, 2, 15][input.below(5)];
             bytes[12..16].copy_from_slice(&len.to_le_bytes());
             bytes.extend((0..len).map(|i| i as u8));
             let sum = crc(
@@ -255,6 +271,8 @@ struct Standby<'a> {
     image: &'a mut Image,
     durable: Option<Super>,
     session: Option<Session>,
+    /// What the last session left of a copy that is complete.
+    kept: Option<Session>,
     /// The owner was told that these are safe here.
     promised: BTreeMap<u16, u64>,
     forged: bool,
@@ -266,6 +284,7 @@ impl<'a> Standby<'a> {
             image,
             durable: None,
             session: None,
+            kept: None,
             promised: BTreeMap::new(),
             forged: false,
         }
@@ -301,10 +320,23 @@ impl<'a> Standby<'a> {
         })
     }
 
+    /// The session ends.
+    fn end_session(&mut self) {
+        if let Some(s) = self.session.take() {
+            self.kept = Some(s).filter(|s| s.durable.copy == Copy_::Complete);
+        }
+    }
+
+    /// Where a lane of its complete copy ends, as it says in WELCOME; 0 if it is not complete.
+    fn end(&self, lane: u16) -> u64 {
+        let session = self.session.as_ref();
+        session.map_or(0, |s| s.receiver.ack().at(lane))
+    }
+
     /// HELLO. Answers whether it was welcome.
     fn greet(&mut self, bytes: &[u8]) -> bool {
         tally::one("frames");
-        self.session = None;
+        self.end_session();
         let Some((head, payload)) = receive(bytes) else {
             return false;
         };
@@ -332,16 +364,24 @@ impl<'a> Standby<'a> {
                     self.promised.clear();
                 }
                 self.write_super(durable);
+                let key = Key::new(crc, &durable.uuid);
+                let (g, reign) = (durable.geometry, durable.generation);
+                let kept = self.kept.take().filter(|_| trusted);
+                let kept = kept.and_then(|mut s| s.receiver.again(key, g, reign).then_some(s));
+                assert!(
+                    !trusted || kept.is_some(),
+                    "nobody has brought it up to date"
+                );
+                let (receiver, live) = match kept {
+                    Some(s) => (s.receiver, s.live),
+                    None => (Receiver::new(key, g, reign), vec![]),
+                };
                 self.session = Some(Session {
-                    receiver: Receiver::new(
-                        Key::new(crc, &durable.uuid),
-                        durable.geometry,
-                        durable.generation,
-                    ),
+                    next: receiver.ack().stored.to_vec(),
+                    receiver,
                     durable,
                     mark: None,
-                    live: vec![],
-                    next: vec![],
+                    live,
                 });
                 true
             }
@@ -363,14 +403,14 @@ impl<'a> Standby<'a> {
     fn hear(&mut self, bytes: &[u8]) -> bool {
         tally::one("frames");
         let Some((head, payload)) = receive(bytes) else {
-            self.session = None;
+            self.end_session();
             return false;
         };
         let open = self.take(head, payload).is_some();
         if open {
             self.acknowledge();
         } else {
-            self.session = None;
+            self.end_session();
         }
         open
     }
@@ -387,31 +427,47 @@ impl<'a> Standby<'a> {
                     .begin(crc, payload.try_into().unwrap())
                     .ok()?;
                 assert!(session.mark.is_none(), "a session begins twice");
-                session.next = mark.tails.iter().map(|t| t.lane_seq).collect();
+                let ends = session.receiver.ack();
+                for (lane, t) in mark.tails.iter().enumerate() {
+                    let end = ends.stored[lane];
+                    assert!(end >= t.lane_seq && (end == t.lane_seq || session.has(lane, end - 1)));
+                }
+                session.next = ends.stored.to_vec();
+                session
+                    .live
+                    .retain(|h| h.lane_seq >= mark.tail(h.lane).lane_seq);
                 session.mark = Some(mark);
                 if session.durable.copy != Copy_::Complete {
                     self.image.store(MARK_OFFSET, &[0; 2 * SLOT_BYTES as usize]);
                 }
                 self.write_mark(&mark);
             }
-            Kind::Record => {
-                let store = session.receiver.record(crc, payload).ok()?;
-                let (head, data) = payload.split_at(RECORD_HEADER_BYTES);
-                let h = Header::open(
-                    crc,
-                    Key::new(crc, &session.durable.uuid),
-                    head.try_into().unwrap(),
-                )
-                .unwrap();
-                assert_eq!(store.data_bytes as usize, data.len());
-                session.has_room(&h, store.header_at, store.data_at);
-                session.live.push(h);
-                session.next[usize::from(h.lane)] = h.lane_seq + 1;
-                session.receiver.stored(store);
-                if !data.is_empty() {
-                    self.image.store(store.data_at, data);
+            Kind::Records => {
+                let heads = usize::from(head.records) * RECORD_HEADER_BYTES;
+                let (heads, mut data) = payload.split_at(heads);
+                for head in heads.chunks_exact(RECORD_HEADER_BYTES) {
+                    let head = head.try_into().unwrap();
+                    let place = session.receiver.record(crc, head, data.len()).ok()?;
+                    let (mine, rest) = data.split_at(place.data_bytes as usize);
+                    data = rest;
+                    let h = Header::open(crc, Key::new(crc, &session.durable.uuid), head).unwrap();
+                    session.has_room(&h, place.data_at);
+                    // Stored before it is known to be right.
+                    let mut sum = 0;
+                    if !mine.is_empty() {
+                        self.image.store(place.data_at, mine);
+                        sum = crc(session.receiver.seed(), mine);
+                    }
+                    let store = place.verified(sum).ok()?;
+                    session.has_slot(&h, store.header_at);
+                    session.live.push(h);
+                    session.next[usize::from(h.lane)] = h.lane_seq + 1;
+                    session.receiver.stored(store);
+                    self.image.store(store.header_at, head);
                 }
-                self.image.store(store.header_at, head);
+                if !data.is_empty() {
+                    return None;
+                }
             }
             Kind::Mark => {
                 let mark = session
@@ -510,31 +566,45 @@ impl<'a> Standby<'a> {
 }
 
 impl Session {
-    /// The record goes where its lane is, over nothing that is live. Counted by hand.
-    fn has_room(&self, h: &Header, header_at: u64, data_at: u64) {
+    /// Whether the record at this position is here.
+    fn has(&self, lane: usize, lane_seq: u64) -> bool {
+        self.live
+            .iter()
+            .any(|h| usize::from(h.lane) == lane && h.lane_seq == lane_seq)
+    }
+
+    /// The record's data goes where its lane's is, over nothing that is live. Counted by hand.
+    fn has_room(&self, h: &Header, data_at: u64) {
         let g: Geometry = self.durable.geometry;
         let mark = self.mark.as_ref().expect("a record before BEGIN");
         assert!(h.lane < g.lanes() && h.generation <= self.durable.generation);
-        let lane = u64::from(h.lane);
         let ring = u64::from(g.lane_records()) * HEADER_BYTES;
-        let ring_room = ring.div_ceil(4096) * 4096;
-        let ring_at = LANES_OFFSET + lane * ring_room;
-        assert!(header_at >= ring_at && header_at + HEADER_BYTES <= ring_at + ring);
-        assert_eq!((header_at - ring_at) % HEADER_BYTES, 0);
-        let data_room = LANES_OFFSET + u64::from(g.lanes()) * ring_room + lane * g.lane_data();
+        let rings = u64::from(g.lanes()) * ring.div_ceil(4096) * 4096;
+        let room = LANES_OFFSET + rings + u64::from(h.lane) * g.lane_data();
         let bytes = u64::from(h.data_bytes());
-        assert!(data_at >= data_room && data_at + bytes <= data_room + g.lane_data());
+        assert!(data_at >= room && data_at + bytes <= room + g.lane_data());
         assert!(h.lane_seq - mark.tail(h.lane).lane_seq < u64::from(g.lane_records()));
         for l in self.live.iter().filter(|l| l.lane == h.lane) {
-            assert!(
-                g.header_offset(l.lane, l.lane_seq) != header_at,
-                "over the header of {l:?}"
-            );
             let at = g.data_offset(l.lane, l.data_pos);
             let end = at + u64::from(l.data_bytes());
             assert!(
                 end <= data_at || data_at + bytes <= at || bytes == 0,
                 "over the data of {l:?}"
+            );
+        }
+    }
+
+    /// The same of its header.
+    fn has_slot(&self, h: &Header, header_at: u64) {
+        let g: Geometry = self.durable.geometry;
+        let ring = u64::from(g.lane_records()) * HEADER_BYTES;
+        let ring_at = LANES_OFFSET + u64::from(h.lane) * ring.div_ceil(4096) * 4096;
+        assert!(header_at >= ring_at && header_at + HEADER_BYTES <= ring_at + ring);
+        assert_eq!((header_at - ring_at) % HEADER_BYTES, 0);
+        for l in self.live.iter().filter(|l| l.lane == h.lane) {
+            assert!(
+                g.header_offset(l.lane, l.lane_seq) != header_at,
+                "over the header of {l:?}"
             );
         }
     }
@@ -546,7 +616,7 @@ fn receive(bytes: &[u8]) -> Option<(Frame, &[u8])> {
     let frame = Frame::open(head).ok()?;
     assert!(frame.len <= MAX_FRAME_PAYLOAD);
     let body = rest.get(..frame.len as usize)?;
-    let covered = if frame.kind == Kind::Record {
+    let covered = if frame.kind == Kind::Records {
         &[]
     } else {
         body
