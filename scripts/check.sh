@@ -92,6 +92,10 @@ tests_in()	# <folder> <pattern>
 		grep -E -- "${TEST_FILTER:-.}"
 }
 
+# Where the layers of the crash proof leave their figures.
+export DMRC_PROOF=$build/proof.d/check
+rm -rf "$DMRC_PROOF"
+
 make toolchain || exit 1
 
 step "formatting" make fmt-check
@@ -103,6 +107,7 @@ step "clippy" make clippy
 cargo_step "host tests" make host-test
 cargo_step "model of ownership" make model
 step "parsers under fuzz" make fuzz
+cargo_step "worlds of the crash proof" make worlds
 if [ $built = 0 ]; then
 	tap_step "test bed" scripts/in-root python3 scripts/vm/selftest.py
 	tap_step "crash images of its stores" scripts/in-root python3 scripts/images/images.py
@@ -121,6 +126,8 @@ else
 		count "$test" "$log" 0 1 0
 	done
 fi
+
+step "report of the crash proof" scripts/in-root python3 scripts/proof.py "$DMRC_PROOF" build/check.json
 
 [ ${#failures[@]} = 0 ] || printf 'failed: %s\n' "${failures[@]}"
 echo "$passed passed, $failed failed, $skipped skipped"

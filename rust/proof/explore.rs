@@ -28,14 +28,10 @@ use std::{
 pub struct Plan {
     /// The worlds, in this order.
     pub worlds: Vec<World>,
-    /// What survives a first crash.
-    pub first: Depth,
-    /// What survives a second one.
-    pub second: Depth,
+    /// Worlds of fewer acts than this are tried in full depth, the others bounded.
+    pub full: usize,
     /// Of the images that differ for the recovery, one in so many is crashed again, at every step of it.
     pub nested: u64,
-    /// Worlds of at most so many acts are crashed again from every such image.
-    pub all_nested: usize,
 }
 
 const EVERYWHERE: [(Terrain, bool); 4] = [
@@ -97,22 +93,30 @@ impl Plan {
         }
         Plan {
             worlds: all,
-            first: Depth::Bounded,
-            second: Depth::Few,
+            full: 0,
             nested: 64,
-            all_nested: 0,
         }
     }
 
-    /// All sequences of up to three acts, everywhere, and more subsets of what survives.
+    /// All pairs everywhere with more subsets of what survives, and all triples where there is most to go
+    /// wrong.
     pub fn large() -> Plan {
+        let mut all = worlds(ACTS, 0..=2, &EVERYWHERE);
+        all.extend(worlds(ACTS, 3..=3, &EVERYWHERE[..1]));
         Plan {
-            worlds: worlds(ACTS, 0..=3, &EVERYWHERE),
-            first: Depth::Full,
-            second: Depth::Few,
-            nested: 64,
-            all_nested: 1,
+            worlds: all,
+            full: 3,
+            nested: 16,
         }
+    }
+}
+
+impl Plan {
+    /// What survives the first crash of a world, and what the second.
+    fn depths(&self, world: &World) -> [Depth; 2] {
+        let full = world.acts.len() < self.full;
+        let first = if full { Depth::Full } else { Depth::Bounded };
+        [first, Depth::Few]
     }
 }
 
@@ -239,8 +243,9 @@ impl Explorer<'_> {
         self.tally
             .damaged_images
             .fetch_add(damaged, Ordering::Relaxed);
+        let [depth, _] = self.plan.depths(world);
         for (m, moment) in story.moments.iter().enumerate() {
-            for (c, cut) in cuts(&moment.site, self.plan.first).iter().enumerate() {
+            for (c, cut) in cuts(&moment.site, depth).iter().enumerate() {
                 self.crash(&story, world, moment, cut).map_err(|nested| {
                     let mut how = vec![describe(moment, cut)];
                     let mut crashes = vec![(m, c)];
@@ -276,13 +281,13 @@ impl Explorer<'_> {
             return Ok(());
         }
         let looks = guarded(|| looks(&left, cut.how))?;
-        let again = self.seen.is_new(looks)
-            && (world.acts.len() <= self.plan.all_nested || looks % self.plan.nested == 0);
+        let again = self.seen.is_new(looks) && looks % self.plan.nested == 0;
         left.tape = again.then(Vec::new);
         self.tally.recoveries.fetch_add(1, Ordering::Relaxed);
         guarded(|| recover(&mut left, cut.how))?;
+        let [_, depth] = self.plan.depths(world);
         for (m, moment) in left.tape.take().unwrap_or_default().iter().enumerate() {
-            for (c, cut) in cuts(&moment.site, self.plan.second).iter().enumerate() {
+            for (c, cut) in cuts(&moment.site, depth).iter().enumerate() {
                 self.crash_again(story, world, moment, cut)
                     .map_err(|broken| Nested {
                         broken,
@@ -374,7 +379,7 @@ pub fn again(plan: &Plan, place: &Place) -> Result<Vec<String>, Failure> {
     let story = guarded(|| place.world.story()).map_err(|b| fail(&said, b))?;
     guarded(|| damage::check(&story)).map_err(|b| fail(&said, b))?;
     let mut moments = story.moments;
-    let depths = [plan.first, plan.second];
+    let depths = plan.depths(&place.world);
     for (i, ((m, c), depth)) in place.crashes.iter().zip(depths).enumerate() {
         let missing = || Broken("there is no such moment or cut".into());
         let moment = moments.get(*m).ok_or_else(|| fail(&said, missing()))?;

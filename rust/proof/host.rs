@@ -130,7 +130,7 @@ impl Host {
 
     fn bits(&self, which: impl Fn(&Write) -> bool) -> u32 {
         let set = self.writes.iter().enumerate().filter(|(_, w)| which(w));
-        set.fold(0, |all, (i, _)| all | 1 << i)
+        set.fold(0, |all, (i, _)| all | (1 << i))
     }
 
     fn put(&self, number: usize) -> Content {
@@ -145,7 +145,7 @@ impl Host {
     fn with(&self, set: u32) -> Contents {
         let mut all = [Content::Untouched; SECTORS];
         for (i, w) in self.writes.iter().enumerate() {
-            if set & 1 << i != 0 {
+            if set & (1 << i) != 0 {
                 for (s, c) in all.iter_mut().enumerate() {
                     if w.covers(s) {
                         *c = self.put(i);
@@ -169,16 +169,19 @@ impl Host {
             if set & !live != 0 || sync & !set != 0 {
                 return false;
             }
-            if !numbers.clone().all(|i| set & 1 << i == 0 || closed(set, i)) {
+            if !numbers
+                .clone()
+                .all(|i| set & (1 << i) == 0 || closed(set, i))
+            {
                 return false;
             }
             let base = self.with(set);
-            let part = |i: usize| live & !set & 1 << i != 0 && closed(set, i);
+            let part = |i: usize| live & !set & (1 << i) != 0 && closed(set, i);
             seen.iter().enumerate().all(|(s, c)| {
                 let older = |i: usize| {
                     let newer = numbers.clone().skip(i + 1);
                     newer
-                        .filter(|n| set & 1 << n != 0)
+                        .filter(|n| set & (1 << n) != 0)
                         .any(|n| self.writes[n].covers(s))
                 };
                 *c == base[s]
@@ -202,7 +205,7 @@ impl Host {
         };
         for (i, w) in self.writes.iter_mut().enumerate() {
             if w.fate == Fate::Submitted {
-                w.fate = if set & 1 << i != 0 {
+                w.fate = if set & (1 << i) != 0 {
                     Fate::Told
                 } else {
                     Fate::Gone
@@ -221,8 +224,8 @@ impl Host {
                 Fate::Failed => 3,
                 Fate::Gone => 4,
             };
-            let flags = u64::from(w.zero) | u64::from(w.sync) << 1 | fate << 2;
-            let place = w.sector | u64::from(w.sectors) << 16 | flags << 32;
+            let flags = u64::from(w.zero) | (u64::from(w.sync) << 1) | (fate << 2);
+            let place = w.sector | (u64::from(w.sectors) << 16) | (flags << 32);
             mix(mix(sum ^ place) ^ u64::from(w.before))
         })
     }

@@ -40,8 +40,9 @@ struct Image {
 
 impl Image {
     fn new(len: usize) -> Image {
+        let blank = Arc::new([0; PAGE]);
         Image {
-            pages: vec![Arc::new([0; PAGE]); len.div_ceil(PAGE)],
+            pages: vec![blank; len.div_ceil(PAGE)],
             len,
         }
     }

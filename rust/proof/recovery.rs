@@ -88,7 +88,7 @@ pub fn looks(site: &Site, how: How) -> Result<u64, Broken> {
     let mut add = |n: u64| sum = mix(sum ^ n);
     for h in &j.found {
         add(h.seq.0);
-        add(u64::from(h.data_crc) | u64::from(h.generation.0) << 32);
+        add(u64::from(h.data_crc) | (u64::from(h.generation.0) << 32));
     }
     let m = &j.mark;
     for n in [
@@ -104,7 +104,7 @@ pub fn looks(site: &Site, how: How) -> Result<u64, Broken> {
             continue;
         };
         let copy = u64::from(s.copy == Copy_::Complete);
-        add(s.counter << 1 | copy);
+        add((s.counter << 1) | copy);
     }
     Ok(sum)
 }

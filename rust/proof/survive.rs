@@ -74,7 +74,7 @@ pub fn survivors(groups: &[usize], depth: Depth) -> Vec<Keep> {
         }
         return all;
     }
-    for g in 0..n {
+    for (g, pieces) in groups.iter().copied().enumerate() {
         if n > 1 {
             if g > 0 {
                 all.push(Keep::First(g));
@@ -82,7 +82,6 @@ pub fn survivors(groups: &[usize], depth: Depth) -> Vec<Keep> {
             all.push(Keep::Only(g, g));
             all.push(Keep::Without(g, g));
         }
-        let pieces = groups[g];
         if pieces > 1 && (depth == Depth::Full || g == 0 || g + 2 >= n) {
             for p in 0..pieces {
                 if p > 0 {
