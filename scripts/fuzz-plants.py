@@ -99,7 +99,7 @@ def found(target, log):
     os.makedirs(finds)
     with open(log, "w") as out:
         rc = subprocess.run(
-            [fuzzer, "-seed=1", f"-runs={RUNS}", "-max_len=400", "-timeout=5", "-max_total_time=120",
+            [fuzzer, "-seed=1", f"-runs={RUNS}", "-max_len=400", "-timeout=5", "-max_total_time=100",
              f"-artifact_prefix={finds}-", finds, os.path.join(TOP, "rust/fuzz/corpus", target)],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out).returncode
     with open(log, errors="replace") as f:

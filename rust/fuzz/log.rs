@@ -171,7 +171,7 @@ impl Damaged<'_> {
             6 => self.heal(),
             7 => self.forge_more(input),
             8 => self.raw_header(input),
-            _ => self.flip(input),
+            _ => self.forge_lane(input),
         }
     }
 
@@ -318,6 +318,40 @@ impl Damaged<'_> {
             bytes[12..16].copy_from_slice(&sum.to_le_bytes());
         }
         self.image.store(mark_offset(slot), &bytes);
+        self.forged = true;
+    }
+
+    /// A lane that begins elsewhere, and whose records are all where that leads to.
+    fn forge_lane(&mut self, input: &mut Input<'_>) {
+        let g = self.owner.geometry();
+        let lane = input.below(usize::from(g.lanes())) as u16;
+        let mut mark = self.owner.mark;
+        mark.counter += 1;
+        let tail = &mut mark.tails[usize::from(lane)];
+        let first = tail.lane_seq;
+        match input.below(3) {
+            0 => tail.lane_seq = input.instead_of(tail.lane_seq),
+            1 => tail.data_pos = input.instead_of(tail.data_pos),
+            _ => tail.data_pos = tail.data_pos.wrapping_add(input.byte().into()),
+        }
+        tail.floor = tail.lane_seq;
+        let mut pos = tail.data_pos;
+        for h in self.owner.live().filter(|h| h.lane == lane) {
+            let lane_seq = tail.lane_seq.wrapping_add(h.lane_seq - first);
+            let Some(data_pos) = g.place(pos, h.data_bytes()) else {
+                break;
+            };
+            pos = data_pos.wrapping_add(h.data_bytes().into());
+            let moved = Header {
+                lane_seq,
+                data_pos,
+                ..*h
+            };
+            store_record(self.image, self.owner, &moved);
+        }
+        let slot = (mark.counter % 2) as usize;
+        self.image
+            .store(mark_offset(slot), &mark.seal(crc, self.owner.key));
         self.forged = true;
     }
 

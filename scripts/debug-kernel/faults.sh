@@ -163,8 +163,12 @@ the_local_units_requests_fail()
 {
 	set_all times $MANY
 	pair
+	local seed
 	requests_fail 20 "$LOCAL"
-	fails io load $v1 $bytes 60 1 16384
+	# It ends with the first write that fails.
+	for seed in 1 2 3; do
+		fails io load $v1 $bytes 60 $seed 16384
+	done
 	some_failed fail_make_request 2
 	no_faults
 	io load $v1 $bytes 20 2 16384
