@@ -116,6 +116,8 @@ struct Work<'a> {
     acks: AckTracker,
     retirer: Retirer,
     devices: KVec<Option<Arc<BlockDevice>>>,
+    /// Of each volume, whether its device is opened again before its next use.
+    stale: KVec<bool>,
     /// The remote failed; not again before this time.
     retry_at: u64,
     backoff_ms: u64,
@@ -138,6 +140,7 @@ impl<'a> Work<'a> {
         for _ in 0..set.members.len() {
             devices.push(None, GFP_KERNEL)?;
         }
+        let stale = KVec::from_elem(false, set.members.len(), GFP_KERNEL)?;
         // What the mark says is at the remote is not shipped again: see core's ship.rs.
         let mut merge = from_tails(journal, &mark);
         while let Some((seq, at)) = merge.peek(journal) {
@@ -161,6 +164,7 @@ impl<'a> Work<'a> {
             acks: AckTracker::new(from_tails(journal, &mark)),
             retirer: Retirer::new(from_tails(journal, &mark), &mark),
             devices,
+            stale,
             retry_at: 0,
             backoff_ms: 0,
             lost: false,
@@ -299,6 +303,7 @@ impl<'a> Work<'a> {
         if self.set.counters.remote_lost(true) {
             self.set.event();
         }
+        self.stale.iter_mut().for_each(|s| *s = true);
         self.backoff_ms = (self.backoff_ms * 2).clamp(100, 5000);
         self.retry_at = time::now_ns() + self.backoff_ms * 1_000_000;
     }
@@ -338,8 +343,11 @@ impl<'a> Work<'a> {
             .get(i)
             .and_then(|m| m.as_ref())
             .map_or(0, |m| m.sectors);
-        // The one in flight is the record that is to be written now.
-        if self.lost && self.shipper.in_flight() <= 1 {
+        // The one in flight is the record that is to be written now. Once for each failure: what was
+        // written and not flushed is written again after it, and might never come to an end.
+        let in_flight = self.shipper.in_flight();
+        if let Some(stale) = self.stale.get_mut(i).filter(|s| **s && in_flight <= 1) {
+            *stale = false;
             if let Some(d) = self.devices.get_mut(i) {
                 self.set.io.drain();
                 *d = None;
