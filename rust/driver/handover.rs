@@ -85,6 +85,14 @@ pub(crate) fn swap(set: &Arc<Set>, say: recovery::Say<'_>) -> Result {
         set.enter(Phase::Serving, format_args!("the swap was given up"));
         return Err(ETIMEDOUT);
     }
+    if set.mirror() != Some(Mirror::Mirrored) {
+        // Its copy cannot become complete before this ends.
+        say(format_args!(
+            "swap: the partner was lost meanwhile; nothing has changed"
+        ));
+        set.enter(Phase::Serving, format_args!("the swap was given up"));
+        return Err(EBUSY);
+    }
     set.handover.store(WANTED, Ordering::Release);
     set.send.signal();
     while set.handover.load(Ordering::Acquire) == WANTED

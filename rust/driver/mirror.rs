@@ -526,7 +526,11 @@ impl Sender<'_> {
                     continue;
                 }
             }
-            if self.set.handover.load(Ordering::Acquire) == handover::WANTED && self.all_stored()? {
+            // Not before COMPLETE has come: the thread that hears it waits for what the swap holds.
+            if self.set.handover.load(Ordering::Acquire) == handover::WANTED
+                && self.journal.mirror() == Mirror::Mirrored
+                && self.all_stored()?
+            {
                 handover::step_down(self.set)?;
                 return self.control(Kind::Handover, false, &[]);
             }
