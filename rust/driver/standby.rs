@@ -400,7 +400,11 @@ fn store(set: &Set, receiver: &mut Receiver, records: u16, payload: &[u8]) -> Re
                 .log
                 .write_crc(place.data_at as usize, mine, receiver.seed())?;
         }
-        let store = place.verified(crc).map_err(reject)?;
+        let store = place.verified(crc).map_err(|r| {
+            // What stands there wrongly must not come down on what somebody else will write there.
+            set.log.fence();
+            reject(r)
+        })?;
         set.log.write(store.header_at as usize, head)?;
         // Before the next one begins: a lane has no hole.
         set.log.fence();
