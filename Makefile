@@ -34,7 +34,7 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
 .PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo \
-	bench fuzz fuzz-plants debug-check images kills clean distclean help
+	bench fuzz fuzz-plants debug-check images kills sim sim-proof clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
 
@@ -49,8 +49,8 @@ tools: $(need) ## the control tool: build/rcopy
 	@$(call cargo,build) --release --quiet
 	@if [ -e build/target/release/rcopy ]; then cp build/target/release/rcopy build/rcopy; fi
 
-host-test: $(need) ## tests of the pure logic, the simulator and the tool, on this machine
-	@$(call cargo,test) --workspace --exclude model --exclude proof
+host-test: $(need) ## tests of the pure logic and the tool, on this machine
+	@$(call cargo,test) --workspace --exclude model --exclude proof --exclude sim
 
 model: $(need) ## who owns a set: every history of two nodes within bounds, and mistakes that it finds
 	@MODEL=$(MODEL) $(call cargo,test) --package model -- --nocapture
@@ -63,6 +63,14 @@ fuzz: $(need) ## core's parsers under fuzz: bounded, or FUZZ_SECONDS=<n> for eac
 
 fuzz-plants: $(need) ## mistakes in a copy of the parsers, one at a time: fuzzing has to find each
 	@$(in_root) scripts/fuzz-plants.py
+
+sim: $(need) ## a whole deployment on virtual time, from seeds: no rule breaks, and mistakes that are found
+	@SEEDS=$(SEEDS) SEED=$(SEED) FIRST=$(FIRST) EVENTS=$(EVENTS) ONLY=$(ONLY) \
+		$(call cargo,test) --package sim $(if $(SEED)$(FIRST),--test honest) -- --nocapture
+
+sim-proof: $(need) ## the same for many more seeds: SEEDS=1000000
+	@SEEDS=$(or $(SEEDS),1000000) FIRST=$(or $(FIRST),1000000) DMRC_PROOF=$(or $(DMRC_PROOF),$(CURDIR)/build/proof.d/proof) \
+		$(call cargo,test) --package sim -- --nocapture
 
 clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
 	+@$(call kbuild,clippy,CLIPPY=1)
@@ -123,4 +131,6 @@ help: ## this text
 	@echo "  PROOF=large  make worlds: a million crashes; make proof sets it"
 	@echo "  FUZZ_SECONDS=<n>  make fuzz: each target for so long, instead of a fixed number of runs"
 	@echo "  PROOF=large  make images: more load, more cuts"
+	@echo "  SEEDS=<n>    make sim: as many runs (default: 10000), from FIRST=<seed> on"
+	@echo "  SEED=<n>     make sim: this run with its trace, made smaller if it fails"
 	@echo "  NATIVE=1     use this machine's compilers, not the private root's"

@@ -108,6 +108,7 @@ cargo_step "host tests" make host-test
 cargo_step "model of ownership" make model
 step "parsers under fuzz" make fuzz
 cargo_step "worlds of the crash proof" make worlds
+cargo_step "simulated deployments" make sim
 if [ $built = 0 ]; then
 	tap_step "test bed" scripts/in-root python3 scripts/vm/selftest.py
 	tap_step "crash images of its stores" scripts/in-root python3 scripts/images/images.py

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rare ways to break something, made likely: the events of runs that once failed, made smaller, under
+//! many seeds each.
+
+use crate::{
+    bio::BioOp,
+    config::Config,
+    exec::MS,
+    plant::Mistake,
+    schedule::{Event, What, Who},
+};
+use core_crate::ownership::{Fencing, Kind, PartnerLost};
+
+pub struct Scenario {
+    /// What is found with it.
+    pub finds: Mistake,
+    pub cfg: Config,
+    pub events: Vec<Event>,
+}
+
+fn config() -> Config {
+    Config {
+        fencing: Fencing::Reservation(Kind::Holder),
+        record: true,
+        partner_lost: PartnerLost::Wait,
+        auto_takeover: true,
+        sync: false,
+        lanes: 1,
+        members: 1,
+        sectors: 16,
+        volatile_local: true,
+        volatile_remote: true,
+        ping_ms: 20,
+        misses: 3,
+        threads: 8,
+        begin_at: 0,
+    }
+}
+
+fn write(thread: usize, sector: u64) -> What {
+    What::Io {
+        thread,
+        op: BioOp::Write,
+        member: 0,
+        sector,
+        sectors: 2,
+    }
+}
+
+fn at(ms: u64, what: What) -> Event {
+    Event { at: ms * MS, what }
+}
+
+/// In synchronous mode a write waits for a remote that does not answer, while the partner's copy becomes
+/// complete. Then the local unit fails.
+fn drawn_on_twice() -> Scenario {
+    Scenario {
+        finds: Mistake::DrawnOnTwice,
+        cfg: Config {
+            sync: true,
+            fencing: Fencing::External,
+            ..config()
+        },
+        events: vec![
+            at(
+                20,
+                What::Crash {
+                    node: 0,
+                    fuse: 0,
+                    down: 350 * MS,
+                },
+            ),
+            at(200, What::CutRemote { ns: 700 * MS }),
+            at(250, write(0, 0)),
+            at(
+                400,
+                What::FailingDisk {
+                    disk: 0,
+                    ns: 120 * MS,
+                },
+            ),
+        ],
+    }
+}
+
+/// A connection breaks while writes are on their way to the partner; the owner dies when it tells the
+/// first of them after that.
+fn old_sessions_acks() -> Scenario {
+    let mut events: Vec<Event> = (0..8).map(|t| at(100, write(t, 2 * t as u64))).collect();
+    events.insert(0, at(95, What::SlowLink { ns: 400 * MS }));
+    events.push(at(102, What::Reset));
+    let (nth, who, down) = (1, Who::That, [900 * MS; 2]);
+    events.push(at(103, What::CrashAtAck { nth, who, down }));
+    // Faults end behind the last event.
+    events.push(at(900, What::Flaky { ns: MS }));
+    Scenario {
+        finds: Mistake::OldSessionsAcks,
+        cfg: Config {
+            ping_ms: 50,
+            ..config()
+        },
+        events,
+    }
+}
+
+/// The partner is made anew while a swap waits for the remote.
+fn hands_over_incomplete() -> Scenario {
+    Scenario {
+        finds: Mistake::HandsOverIncomplete,
+        cfg: Config {
+            auto_takeover: false,
+            ..config()
+        },
+        events: vec![
+            at(
+                220,
+                What::SlowDisk {
+                    disk: 1,
+                    ns: 170 * MS,
+                },
+            ),
+            at(222, write(0, 0)),
+            at(223, write(1, 4)),
+            at(232, What::Swap { node: 0 }),
+            at(
+                240,
+                What::Remake {
+                    node: 1,
+                    down: 10 * MS,
+                },
+            ),
+        ],
+    }
+}
+
+pub fn all() -> Vec<Scenario> {
+    vec![
+        drawn_on_twice(),
+        old_sessions_acks(),
+        hands_over_incomplete(),
+    ]
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a host's request comes in.
+
+use crate::{
+    append,
+    bio::{Bio, BioOp, Status},
+    exec,
+    plant::{is, Mistake},
+    set::{Phase, Set},
+};
+use std::rc::Rc;
+
+pub fn map(set: &Rc<Set>, bio: Bio) {
+    match set.phase() {
+        Phase::Serving => resume_held(set, bio),
+        Phase::Assembling | Phase::Waiting | Phase::Replaying | Phase::HandingOver => set.hold(bio),
+        _ if is(Mistake::ReadsWhileStandby) && bio.op == BioOp::Read => read(set, bio),
+        _ => bio.complete(Status::Refused),
+    }
+}
+
+/// A bio goes its way.
+pub fn resume_held(set: &Rc<Set>, mut bio: Bio) {
+    match bio.op {
+        BioOp::Read => read(set, bio),
+        // Whatever was acknowledged is durable in the log, here and at the partner.
+        BioOp::Flush => bio.complete(Status::Ok(vec![])),
+        BioOp::Write | BioOp::Zero => {
+            bio.io.locked = true;
+            if let Some(bio) = set.ranges.lock(bio) {
+                append::start(set, bio);
+            }
+        }
+    }
+}
+
+fn read(set: &Rc<Set>, bio: Bio) {
+    let disk = set.locals[usize::from(bio.member)].clone();
+    exec::spawn(Some(set.node), async move {
+        match disk.read(bio.sector, bio.sectors).await {
+            Ok(tags) => bio.complete(Status::Ok(tags)),
+            Err(_) => bio.complete(Status::Error),
+        }
+    });
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Persistent reservations on what both partners reach: the ownership record's device first, whose
+//! holder is the owner, then the local units. Remote units are seized when they are opened.
+
+use crate::{disk::Handle, errno::Errno, set::Set};
+use core_crate::{
+    format::NodeKey,
+    ownership::{seize as how, Claim, Hold, Kind, Seize},
+    units::Generation,
+};
+
+/// Why a unit could not be made this node's own.
+pub enum Failed {
+    PartnerHolds,
+    ForeignHolds(NodeKey),
+    Device,
+}
+
+impl Failed {
+    pub fn errno(&self) -> Errno {
+        match self {
+            Failed::PartnerHolds => Errno::Conflict,
+            Failed::ForeignHolds(_) => Errno::Busy,
+            Failed::Device => Errno::Io,
+        }
+    }
+}
+
+impl From<Errno> for Failed {
+    fn from(_: Errno) -> Failed {
+        Failed::Device
+    }
+}
+
+/// Makes one device this node's own; answers the reign of its key there.
+pub async fn seize_device(
+    device: &Handle,
+    me: NodeKey,
+    kind: Kind,
+    claim: Claim,
+) -> Result<Generation, Failed> {
+    // Again if somebody else was quicker, or has just let go.
+    for _ in 0..3 {
+        let hold = Hold::of(me, device.holder().await?);
+        let done = match how(me, hold, claim) {
+            Seize::Held(key) => {
+                device.register(key.0).await?;
+                return Ok(key.reign());
+            }
+            Seize::Reserve(key) => {
+                device.register(key.0).await?;
+                device.reserve(key.0, kind).await
+            }
+            Seize::Preempt(key, k) => {
+                device.register(key.0).await?;
+                device.preempt(key.0, k.0, kind).await
+            }
+            Seize::PartnerHolds(_) => return Err(Failed::PartnerHolds),
+            Seize::ForeignHolds(k) => return Err(Failed::ForeignHolds(k)),
+            Seize::Unknown => return Err(Failed::Device),
+        };
+        match done {
+            Ok(()) | Err(Errno::Conflict) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(Failed::Device)
+}
+
+/// The devices that both partners reach, the record's first.
+fn all(set: &Set) -> impl Iterator<Item = &Handle> {
+    let record = set.record.iter().map(|r| &r.device);
+    record.chain(&set.locals)
+}
+
+/// Whether all of them say who holds them.
+pub async fn answer(set: &Set) -> Result<(), Failed> {
+    if set.reservation.is_some() {
+        for device in all(set) {
+            device.holder().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes all of them this node's own, as far as `claim` goes; answers the newest reign of its keys.
+pub async fn seize(set: &Set, me: NodeKey, claim: Claim) -> Result<Generation, Failed> {
+    let mut newest = Generation(0);
+    let Some(kind) = set.reservation else {
+        return Ok(newest);
+    };
+    for device in all(set) {
+        newest = newest.max(seize_device(device, me, kind, claim).await?);
+    }
+    Ok(newest)
+}
+
+/// Makes this node known where that alone gives no right to write.
+pub async fn register(set: &Set, me: Option<NodeKey>) -> Result<(), Failed> {
+    let Some(kind) = set.reservation else {
+        return Ok(());
+    };
+    for device in all(set) {
+        match (me, kind) {
+            (Some(me), Kind::Holder) => device.register(me.0).await?,
+            _ => drop(device.holder().await?),
+        }
+    }
+    Ok(())
+}
+
+/// Who holds them: the worst answer of all.
+pub async fn hold(set: &Set, me: NodeKey) -> Hold {
+    if set.reservation.is_none() {
+        return Hold::Unused;
+    }
+    let rank = |h: Hold| match h {
+        Hold::Unused | Hold::Mine => 0,
+        Hold::Unknown => 1,
+        Hold::Nobody => 2,
+        Hold::Partner(_) => 3,
+        Hold::Foreign(_) => 4,
+    };
+    let mut worst = Hold::Mine;
+    for device in all(set) {
+        let held = device.holder().await;
+        let hold = held.map_or(Hold::Unknown, |held| Hold::of(me, held));
+        if rank(hold) > rank(worst) {
+            worst = hold;
+        }
+    }
+    worst
+}
+
+/// Gives all of them up: this node leaves, or hands over.
+pub async fn release(set: &Set, me: NodeKey) {
+    if set.reservation.is_some() {
+        for device in all(set) {
+            release_device(device, me).await;
+        }
+    }
+}
+
+/// Gives one device up, if this node holds it.
+pub async fn release_device(device: &Handle, me: NodeKey) {
+    let held = device.holder().await.ok().flatten().map(NodeKey);
+    if let Some(k) = held.filter(|k| k.same_node(me)) {
+        if device.release(k.0).await.is_err() {
+            return;
+        }
+    }
+    let _ = device.unregister().await;
+}
