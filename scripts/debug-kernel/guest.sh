@@ -29,7 +29,9 @@ done
 found=$(<$leaks)
 if [ -n "$found" ]; then
 	echo "# kmemleak:"
-	echo "$found" | sed 's/^/# /'
+	while read -r line; do
+		echo "# $line"
+	done <<<"$found"
 	exit 97
 fi
 echo "# kmemleak found nothing"
