@@ -438,7 +438,13 @@ class Pair:
         for unit in ("metadata", "local"):
             reservation = self.d.reservation(of=unit)
             assert reservation.holder == node.name, f"{unit}: {reservation}"
-        self.load.check_local()
+        # The load goes on, and reading the unit takes a moment: seen is one moment only if nothing is
+        # written meanwhile.
+        node.vm.pause()
+        try:
+            self.load.check_local()
+        finally:
+            node.vm.resume()
 
 
 def one_serves(*nodes):
