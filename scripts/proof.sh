@@ -29,6 +29,10 @@ layer()	# <name> <command...>
 }
 
 layer "worlds" make worlds
+layer "deployments" make sim-proof
+layer "fuzz" make fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-300}"
+layer "kernel" make images
+layer "kills" make kills KILLS="${KILLS:-100}"
 
 scripts/in-root python3 scripts/proof.py "$DMRC_PROOF" "$build/proof.json" || failed+=("report")
 [ ${#failed[@]} = 0 ] || die "failed: ${failed[*]}"
