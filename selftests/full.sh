@@ -67,6 +67,16 @@ mixed()
 	arrived
 }
 
+# The log is full, and not just for a moment, as it is while the remote is exchanged.
+stuck()
+{
+	local n
+	field_above a1-v log_full 0 || return
+	n=$(status_field a1-v seq_last)
+	nap 1
+	field_is a1-v seq_last "$n"
+}
+
 remote_dies()
 {
 	local n
@@ -76,7 +86,7 @@ remote_dies()
 	broken rct-remote
 	wait_field a1-v remote lost
 	said 'the remote fails .* writes go on until the log is full'
-	poll field_above a1-v log_full 0
+	poll stuck
 	said 'the log is full: writes wait'
 	n=$(status_field a1-v seq_last)
 	stays 2 running load

@@ -94,32 +94,53 @@ pub(crate) fn seize_device(
     claim: Claim,
 ) -> core::result::Result<Generation, Failed> {
     let r = reservations(device)?;
+    let mut registered = None;
+    let mut register = |key: NodeKey| {
+        registered = Some(key);
+        r.register(key.0)
+    };
+    let mut failed = Failed::Device(PrError::Conflict);
     // Again if somebody else was quicker, or has just let go.
     for _ in 0..3 {
         let hold = Hold::of(me, r.holder()?.map(|h| h.key));
         let done = match how(me, hold, claim) {
             Seize::Held(key) => {
-                r.register(key.0)?;
-                return Ok(key.reign());
+                register(key)?;
+                // Who preempted this node just before that has the device now.
+                if Hold::of(me, r.holder()?.map(|h| h.key)) == Hold::Mine {
+                    return Ok(key.reign());
+                }
+                continue;
             }
-            Seize::Reserve(key) => r
-                .register(key.0)
-                .and_then(|()| r.reserve(key.0, kind_of(kind))),
+            Seize::Reserve(key) => register(key).and_then(|()| r.reserve(key.0, kind_of(kind))),
             // What the old owner has at the unit is aborted or over when this returns. The victim is
             // named: if somebody else holds the unit by now, nothing happens.
-            Seize::Preempt(key, k) => r
-                .register(key.0)
-                .and_then(|()| r.preempt(key.0, k.0, kind_of(kind), true)),
-            Seize::PartnerHolds(k) => return Err(Failed::PartnerHolds(k)),
-            Seize::ForeignHolds(k) => return Err(Failed::ForeignHolds(k)),
-            Seize::Unknown => return Err(Failed::Device(PrError::Failed(EIO))),
+            Seize::Preempt(key, k) => {
+                register(key).and_then(|()| r.preempt(key.0, k.0, kind_of(kind), true))
+            }
+            Seize::PartnerHolds(k) => {
+                failed = Failed::PartnerHolds(k);
+                break;
+            }
+            Seize::ForeignHolds(k) => {
+                failed = Failed::ForeignHolds(k);
+                break;
+            }
+            Seize::Unknown => {
+                failed = Failed::Device(PrError::Failed(EIO));
+                break;
+            }
         };
         match done {
             Ok(()) | Err(PrError::Conflict) => {}
             Err(e) => return Err(e.into()),
         }
     }
-    Err(Failed::Device(PrError::Conflict))
+    // Where a key alone gives the right to write, it does not stay with who holds nothing.
+    if let (Kind::Registrants, Some(key)) = (kind, registered) {
+        r.unregister(key.0)?;
+    }
+    Err(failed)
 }
 
 /// Calls `f` for each device that both partners reach, the record's first, until it fails.

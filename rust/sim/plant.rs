@@ -65,6 +65,8 @@ mistakes! {
     NothingToMerge,
     /// Cancelled records are replayed.
     CancelledReplayed,
+    /// Who registers again at a device that he held does not look whether he still does.
+    HeldUnproved,
 }
 
 thread_local! {

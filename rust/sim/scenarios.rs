@@ -134,10 +134,41 @@ fn hands_over_incomplete() -> Scenario {
     }
 }
 
+/// The remote has failed and is slow to come back; meanwhile the partner takes over. Both open it, and
+/// whoever is registered there may write.
+fn held_unproved() -> Scenario {
+    let slow = What::SlowDisk {
+        disk: 1,
+        ns: 300 * MS,
+    };
+    let failing = What::FailingDisk {
+        disk: 1,
+        ns: 60 * MS,
+    };
+    Scenario {
+        finds: Mistake::HeldUnproved,
+        cfg: Config {
+            fencing: Fencing::Reservation(Kind::Registrants),
+            ..config()
+        },
+        events: vec![
+            at(100, write(0, 0)),
+            at(199, failing),
+            at(200, write(1, 2)),
+            at(205, write(2, 4)),
+            at(210, What::Flaky { ns: 300 * MS }),
+            at(260, slow),
+            at(300, write(3, 2)),
+            at(320, write(4, 2)),
+        ],
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
         drawn_on_twice(),
         old_sessions_acks(),
         hands_over_incomplete(),
+        held_unproved(),
     ]
 }

@@ -3,7 +3,12 @@
 //! Persistent reservations on what both partners reach: the ownership record's device first, whose
 //! holder is the owner, then the local units. Remote units are seized when they are opened.
 
-use crate::{disk::Handle, errno::Errno, set::Set};
+use crate::{
+    disk::Handle,
+    errno::Errno,
+    plant::{is, Mistake},
+    set::Set,
+};
 use core_crate::{
     format::NodeKey,
     ownership::{seize as how, Claim, Hold, Kind, Seize},
@@ -40,32 +45,53 @@ pub async fn seize_device(
     kind: Kind,
     claim: Claim,
 ) -> Result<Generation, Failed> {
+    let mut registered = false;
+    let mut failed = Failed::Device;
     // Again if somebody else was quicker, or has just let go.
     for _ in 0..3 {
         let hold = Hold::of(me, device.holder().await?);
         let done = match how(me, hold, claim) {
             Seize::Held(key) => {
+                registered = true;
                 device.register(key.0).await?;
-                return Ok(key.reign());
+                // Who preempted this node just before that has the device now.
+                if is(Mistake::HeldUnproved)
+                    || Hold::of(me, device.holder().await?) == Hold::Mine
+                {
+                    return Ok(key.reign());
+                }
+                continue;
             }
             Seize::Reserve(key) => {
+                registered = true;
                 device.register(key.0).await?;
                 device.reserve(key.0, kind).await
             }
             Seize::Preempt(key, k) => {
+                registered = true;
                 device.register(key.0).await?;
                 device.preempt(key.0, k.0, kind).await
             }
-            Seize::PartnerHolds(_) => return Err(Failed::PartnerHolds),
-            Seize::ForeignHolds(k) => return Err(Failed::ForeignHolds(k)),
-            Seize::Unknown => return Err(Failed::Device),
+            Seize::PartnerHolds(_) => {
+                failed = Failed::PartnerHolds;
+                break;
+            }
+            Seize::ForeignHolds(k) => {
+                failed = Failed::ForeignHolds(k);
+                break;
+            }
+            Seize::Unknown => break,
         };
         match done {
             Ok(()) | Err(Errno::Conflict) => {}
             Err(e) => return Err(e.into()),
         }
     }
-    Err(Failed::Device)
+    // Where a key alone gives the right to write, it does not stay with who holds nothing.
+    if kind == Kind::Registrants && registered {
+        device.unregister().await?;
+    }
+    Err(failed)
 }
 
 /// The devices that both partners reach, the record's first.
