@@ -138,13 +138,17 @@ impl Target for Volume {
     }
 
     fn end_io(this: &Arc<Self>, mut bio: HostBio<Io>, status: BlkStatus) -> EndIo<Io> {
-        if bio.io().seq.0 == 0 {
-            return EndIo::Done(bio, status);
-        }
+        let has_record = bio.io().seq.0 != 0;
         if this.set.phase() != Phase::Serving {
-            // Fenced or failed meanwhile: no acknowledgement after that.
-            append::unlock(&this.set, &mut bio);
+            // Fenced or failed meanwhile: no acknowledgement after that; and what was read may be from
+            // the midst of the partner's replay.
+            if has_record {
+                append::unlock(&this.set, &mut bio);
+            }
             return EndIo::Done(bio, BlkStatus::IOERR);
+        }
+        if !has_record {
+            return EndIo::Done(bio, status);
         }
         if status.is_reservation_conflict() {
             // The partner has taken the unit over. Nothing is acknowledged after this.

@@ -65,6 +65,8 @@ mistakes! {
     NothingToMerge,
     /// Cancelled records are replayed.
     CancelledReplayed,
+    /// An owner answers a read that ends after it was fenced.
+    ReadsWhileFenced,
     /// Who registers again at a device that he held does not look whether he still does.
     HeldUnproved,
 }

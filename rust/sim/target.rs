@@ -36,9 +36,14 @@ pub fn resume_held(set: &Rc<Set>, mut bio: Bio) {
 }
 
 fn read(set: &Rc<Set>, bio: Bio) {
-    let disk = set.locals[usize::from(bio.member)].clone();
+    let (set, disk) = (set.clone(), set.locals[usize::from(bio.member)].clone());
     exec::spawn(Some(set.node), async move {
-        match disk.read(bio.sector, bio.sectors).await {
+        let result = disk.read(bio.sector, bio.sectors).await;
+        match result {
+            // It may be from the midst of the partner's replay.
+            _ if set.phase() != Phase::Serving && !is(Mistake::ReadsWhileFenced) => {
+                bio.complete(Status::Error)
+            }
             Ok(tags) => bio.complete(Status::Ok(tags)),
             Err(_) => bio.complete(Status::Error),
         }

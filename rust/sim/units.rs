@@ -55,9 +55,7 @@ pub async fn seize_device(
                 registered = true;
                 device.register(key.0).await?;
                 // Who preempted this node just before that has the device now.
-                if is(Mistake::HeldUnproved)
-                    || Hold::of(me, device.holder().await?) == Hold::Mine
-                {
+                if is(Mistake::HeldUnproved) || Hold::of(me, device.holder().await?) == Hold::Mine {
                     return Ok(key.reign());
                 }
                 continue;

@@ -290,6 +290,11 @@ impl World {
         if set.phase() == Phase::Standby && set.entered_at.get() < since {
             violate(format!("(7) node {node} serves a read, and stands by"));
         }
+        if set.phase() == Phase::Fenced {
+            violate(format!(
+                "(7) node {node} answers a read, and knows that it is fenced"
+            ));
+        }
         let other = self.set(1 - node);
         !other.is_some_and(|o| {
             let newer = o.generation() > set.generation() || o.phase() == Phase::TakingOver;
