@@ -116,7 +116,7 @@ if [ $built = 0 ]; then
 		tap_step "$test" scripts/vm/run "$test"
 	done
 	# Each test adds what it has to say.
-	rm -f "${DMRC_PROOF:-build/proof.d/check}/kills.json"
+	rm -f "$DMRC_PROOF/kills.json"
 	for test in $(tests_in selftests/multi '*.py'); do
 		tap_step "$test" scripts/in-root python3 "$test"
 	done

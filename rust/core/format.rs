@@ -480,6 +480,22 @@ pub enum MarkError {
 }
 
 impl Mark {
+    /// The mark with which a reign begins behind this one: where the log is now, and nothing behind its
+    /// `heads`, by lane, counts that an older reign left there.
+    pub fn beginning(&self, reign: Generation, heads: impl Iterator<Item = u64>) -> Mark {
+        let mut mark = Mark {
+            counter: self.counter.saturating_add(1),
+            generation: reign,
+            ..*self
+        };
+        if !planted(Plant::FloorsLeft) {
+            for (t, head) in mark.tails.iter_mut().zip(heads) {
+                t.floor = head;
+            }
+        }
+        mark
+    }
+
     /// The mark of a log in which nothing was ever written.
     pub fn first(generation: Generation, lanes: u16) -> Mark {
         Mark {

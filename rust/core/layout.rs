@@ -188,6 +188,13 @@ impl Geometry {
             .wrapping_add(data)
     }
 
+    /// Whether a log with so many live records and bytes of data, over all lanes, will soon want space.
+    pub fn is_tight(&self, records: u64, bytes: u64) -> bool {
+        let lanes = u64::from(self.lanes.get());
+        records.saturating_mul(4) > lanes.saturating_mul(u64::from(self.lane_records.get()))
+            || bytes.saturating_mul(4) > lanes.saturating_mul(self.lane_data.get())
+    }
+
     /// Which header of the lane's ring a position has.
     #[inline]
     pub fn slot(&self, lane_seq: u64) -> u64 {

@@ -51,6 +51,9 @@ pub const MAX_METADATA_OFFSET: u64 = 1 << 60;
 /// mark is written for half of them: its 832 bytes and its fence are then little for each record.
 pub const SHIP_WINDOW: usize = 128;
 
+/// A host that has not written for so long rests, nanoseconds.
+pub const REST_NS: u64 = 10_000_000;
+
 /// Longest name of a set, in bytes.
 pub const MAX_SET_NAME: usize = 63;
 

@@ -11,7 +11,7 @@ use crate::{
     format::{Crc, Header, Key, Mark, MarkError, MARK_BYTES, RECORD_HEADER_BYTES},
     layout::Geometry,
     limits::MAX_LANES,
-    recover::LaneEnd,
+    recover::{read_mark, Damage, LaneEnd, Media, Scan},
     units::{Generation, Seq},
     wire::Ack,
 };
@@ -55,6 +55,25 @@ pub struct Store {
     seq: Seq,
     generation: Generation,
 }
+
+/// What is left of the records of one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    headers: &'a [u8],
+    data: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    /// Of a frame with so many records. `None` if the payload is too short for their headers.
+    pub fn new(records: u16, payload: &'a [u8]) -> Option<Records<'a>> {
+        let (headers, data) =
+            payload.split_at_checked(usize::from(records).checked_mul(RECORD_HEADER_BYTES)?)?;
+        Some(Records { headers, data })
+    }
+}
+
+/// One of them: its header, its data, and where that goes.
+pub type Next<'a> = (&'a [u8; RECORD_HEADER_BYTES], &'a [u8], Place);
 
 /// Why a frame from the owner is not taken. The connection is closed; nothing of it counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,9 +125,8 @@ impl Receiver {
         }
     }
 
-    /// Of a copy that is complete: where one of its lanes ends, as the scanner says. The owner will send
-    /// what is behind that.
-    pub fn resume(&mut self, lane: u16, end: &LaneEnd) {
+    /// Of a copy that is complete: where one of its lanes ends. The owner will send what is behind that.
+    fn resume(&mut self, lane: u16, end: &LaneEnd) {
         let i = usize::from(lane);
         if let (Some(s), Some(p)) = (self.next_seq.get_mut(i), self.next_pos.get_mut(i)) {
             *s = end.lane_seq;
@@ -117,6 +135,28 @@ impl Receiver {
         if let Some(l) = self.last.get_mut(i) {
             *l = (end.last, end.generation);
         }
+    }
+
+    /// The same of all lanes, read from the copy itself, as a takeover would.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the copy; the receiver is of no more use.
+    #[inline(never)]
+    pub fn read(&mut self, crc: Crc, media: &impl Media) -> Result<(), Damage> {
+        let mark = read_mark(media, crc, self.key)?.ok_or(Damage::Mark)?;
+        let scan = Scan {
+            media,
+            crc,
+            key: self.key,
+            geometry: self.geometry,
+            reign: self.reign,
+            mark: &mark,
+        };
+        for lane in 0..self.geometry.lanes() {
+            self.resume(lane, &scan.lane(lane, |_| ())?);
+        }
+        Ok(())
     }
 
     /// Another connection to the same copy, which is complete: what it has is known. `false`: it is of
@@ -250,6 +290,35 @@ impl Receiver {
                 generation: h.generation,
             },
         })
+    }
+
+    /// The next record of a frame, as [`Receiver::record`] says; `None` behind the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`Receiver::record`]'s; [`Reject::Corrupt`] also if there is data that is no record's.
+    pub fn next_of<'a>(
+        &self,
+        crc: Crc,
+        records: &mut Records<'a>,
+    ) -> Result<Option<Next<'a>>, Reject> {
+        let Some((head, headers)) = records.headers.split_first_chunk() else {
+            return if records.data.is_empty() {
+                Ok(None)
+            } else {
+                Err(Reject::Corrupt)
+            };
+        };
+        let place = self.record(crc, head, records.data.len())?;
+        let (data, rest) = records
+            .data
+            .split_at_checked(place.data_bytes as usize)
+            .ok_or(Reject::Corrupt)?;
+        *records = Records {
+            headers,
+            data: rest,
+        };
+        Ok(Some((head, data, place)))
     }
 
     /// What a record's checksum of data is continued from.

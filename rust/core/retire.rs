@@ -68,6 +68,27 @@ impl Gain {
     }
 }
 
+/// Notices when the host rests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rest {
+    newest: Seq,
+    since: u64,
+}
+
+impl Rest {
+    /// `last`: the newest sequence; `now`: nanoseconds of one monotonic clock. Whether none was given for
+    /// [`REST_NS`](limits::REST_NS).
+    pub fn looks(&mut self, last: Seq, now: u64) -> bool {
+        if last != self.newest {
+            *self = Rest {
+                newest: last,
+                since: now,
+            };
+        }
+        now.saturating_sub(self.since) > limits::REST_NS
+    }
+}
+
 /// Walks behind the shipper and finds how far the log can be cut off.
 pub struct Retirer {
     merge: Merge,
@@ -104,6 +125,14 @@ impl Retirer {
             self.merge.advance(at);
         }
         self.merge.next().prev()
+    }
+
+    /// Cuts off in `mark` what [`Retirer::advance`] has stepped over; `low` is what it answered, or less.
+    pub fn cut(&self, mark: &mut Mark, low: Seq) {
+        mark.retired = low;
+        for (lane, t) in (0..mark.lanes).zip(&mut mark.tails) {
+            *t = self.tail(lane, t.floor);
+        }
     }
 
     /// The lane's tail that goes with what [`Retirer::advance`] answered.

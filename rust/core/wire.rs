@@ -10,6 +10,7 @@ use crate::{
     format::{
         flag, Copy_, Crc, Mark, Missing, Role, SetName, Super, MARK_BYTES, RECORD_HEADER_BYTES,
     },
+    lane::Run,
     layout::Geometry,
     limits,
     units::Generation,
@@ -129,6 +130,18 @@ pub enum FrameError {
 }
 
 impl Frame {
+    /// The header of a frame with these records.
+    pub fn of_run(run: &Run, generation: Generation) -> Frame {
+        let headers = u32::from(run.records).saturating_mul(RECORD_HEADER_BYTES as u32);
+        Frame {
+            kind: Kind::Records,
+            flag: false,
+            generation,
+            records: run.records,
+            len: headers.saturating_add(run.data_bytes),
+        }
+    }
+
     /// The bytes of the header of a frame with this payload (of records: only its length counts).
     pub fn seal(&self, crc: Crc, payload: &[u8]) -> [u8; FRAME_BYTES] {
         let mut raw = RawFrame {
@@ -481,6 +494,14 @@ impl Ack {
     /// Bytes of this payload.
     pub fn bytes(&self) -> usize {
         8 + 8 * usize::from(self.lanes)
+    }
+
+    /// The first lane in which the partner has more than the owner, whose `heads` these are: it sends
+    /// nothing that is not durable in its own log, so that has lost something.
+    pub fn ahead(&self, heads: impl Iterator<Item = u64>) -> Option<u16> {
+        let ends = (0..self.lanes).map(|lane| (lane, self.at(lane)));
+        let mut both = ends.zip(heads);
+        both.find_map(|((lane, end), head)| (end > head).then_some(lane))
     }
 
     /// The position that is expected next in this lane.

@@ -281,19 +281,8 @@ impl Journal {
     /// older reign left there.
     #[inline(never)]
     pub(crate) fn first_mark(&self) -> Mark {
-        let old = self.marks.lock().mark;
-        let mut mark = Mark {
-            counter: old.counter.saturating_add(1),
-            generation: self.reign(),
-            acked: old.acked,
-            ..old
-        };
-        for l in self.lanes.iter() {
-            if let Some(t) = mark.tails.get_mut(usize::from(l.lane.index())) {
-                t.floor = l.lane.head();
-            }
-        }
-        mark
+        let heads = self.lanes.iter().map(|l| l.lane.head());
+        self.marks.lock().mark.beginning(self.reign(), heads)
     }
 
     /// The reign of new records.
@@ -425,8 +414,7 @@ impl Journal {
         )
     }
 
-    /// Appends a record without data (a zero or a cancel record). The caller has the place under the
-    /// lane's lock.
+    /// The header of the record that goes to a place. The caller has that under the lane's lock.
     pub(crate) fn header(
         &self,
         lane: u16,

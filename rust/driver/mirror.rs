@@ -8,7 +8,7 @@ use crate::{
     append,
     frames::{self, Inbox},
     handover,
-    journal::{Journal, LockedLane},
+    journal::Journal,
     recovery,
     set::{Phase, Set},
 };
@@ -254,17 +254,17 @@ fn greet(
                 trusted: frame.flag,
                 ends,
             };
-            let ahead = |l: &&Pin<KBox<LockedLane>>| ends.at(l.lane.index()) > l.lane.head();
-            if let Some(l) = journal.lanes.iter().find(ahead) {
+            let heads = || journal.lanes.iter().map(|l| l.lane.head());
+            if let Some(lane) = ends.ahead(heads()) {
                 // What it has was durable here before it was sent.
                 ratelimited!(
                     pr_err,
                     "set {}: the partner has {} records of lane {}, this node only {}: this log has lost \
                      some; let the partner take over\n",
                     set.name.as_str(),
-                    ends.at(l.lane.index()),
-                    l.lane.index(),
-                    l.lane.head()
+                    ends.at(lane),
+                    lane,
+                    heads().nth(lane.into()).unwrap_or(0)
                 );
                 return Err(EUCLEAN);
             }
@@ -624,13 +624,7 @@ impl Sender<'_> {
 /// Records that follow each other: frame, headers and data, straight from the log.
 fn send_run(set: &Set, journal: &Journal, conn: &TcpStream, run: &Run, more: bool) -> Result {
     let heads = RECORD_HEADER_BYTES * usize::from(run.records);
-    let frame = Frame {
-        kind: Kind::Records,
-        flag: false,
-        generation: journal.reign(),
-        records: run.records,
-        len: run.data_bytes.saturating_add(heads as u32),
-    };
+    let frame = Frame::of_run(run, journal.reign());
     let spans = [
         set.log.span(run.headers_at as usize, heads)?,
         set.log

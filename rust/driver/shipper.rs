@@ -14,9 +14,9 @@ use core_crate::{
     format::Mark,
     lane::stage,
     limits::SHIP_WINDOW,
-    merge::{Lanes, Merge},
+    merge::Merge,
     ownership::Claim,
-    retire::{AckTracker, Due, Gain, Retirer},
+    retire::{AckTracker, Due, Gain, Rest, Retirer},
     ship::{Entry, Ship, Shipper, Token},
     units::{Op, Seq},
 };
@@ -57,8 +57,6 @@ impl IoDone for Answers {
 const NAP_MS: u64 = 1;
 /// How often it looks at everything before it looks at its orders again.
 const STEPS: usize = 256;
-/// A host that has not written for so long rests, nanoseconds.
-const REST_NS: u64 = 10_000_000;
 
 /// The shipper's thread.
 pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
@@ -122,8 +120,7 @@ struct Work<'a> {
     retry_at: u64,
     backoff_ms: u64,
     lost: bool,
-    /// The newest sequence when [`Work::idle`] looked last, and since when it is that.
-    newest: (Seq, u64),
+    rest: Rest,
     /// Something was done in this step.
     busy: bool,
     /// Something was done since the last look at everything.
@@ -168,7 +165,7 @@ impl<'a> Work<'a> {
             retry_at: 0,
             backoff_ms: 0,
             lost: false,
-            newest: (Seq::ZERO, 0),
+            rest: Rest::default(),
             busy: false,
             progress: false,
         };
@@ -545,27 +542,15 @@ impl<'a> Work<'a> {
     /// What a mark with these two limits would bring.
     fn gain(&mut self, mark: &Mark, shipped: Seq, low: Seq) -> Gain {
         let (records, bytes) = self.journal.used();
-        let lanes = u64::from(self.journal.lanes());
-        let geometry = &self.journal.geometry;
+        let last = self.journal.order.last();
         Gain {
             shipped: shipped.0.saturating_sub(mark.shipped.0),
             retired: low.0.saturating_sub(mark.retired.0),
             wanted: self.shipper.wants_mark(),
             waited_for: self.set.waits_for_space(),
-            tight: records * 4 > lanes * u64::from(geometry.lane_records())
-                || bytes * 4 > lanes * geometry.lane_data(),
-            idle: self.idle(shipped),
+            tight: self.journal.geometry.is_tight(records, bytes),
+            idle: self.rest.looks(last, time::now_ns()) && shipped >= last,
         }
-    }
-
-    /// Whether the host rests and the remote has everything.
-    fn idle(&mut self, shipped: Seq) -> bool {
-        let last = self.journal.order.last();
-        let now = time::now_ns();
-        if last != self.newest.0 {
-            self.newest = (last, now);
-        }
-        shipped >= last && now.saturating_sub(self.newest.1) > REST_NS
     }
 
     /// Adds the low-water sequence to a mark, after the local devices were flushed: what retires was
@@ -573,12 +558,7 @@ impl<'a> Work<'a> {
     fn retired(&self, mut mark: Mark, low: Option<Seq>) -> Result<Mark> {
         let Some(low) = low else { return Ok(mark) };
         flush_locals(self.set)?;
-        mark.retired = low;
-        for lane in 0..mark.lanes {
-            if let Some(t) = mark.tails.get_mut(usize::from(lane)) {
-                *t = self.retirer.tail(lane, t.floor);
-            }
-        }
+        self.retirer.cut(&mut mark, low);
         Ok(mark)
     }
 }

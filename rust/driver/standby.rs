@@ -9,12 +9,11 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
-    format::{Copy_, Super, MARK_BYTES, RECORD_HEADER_BYTES},
+    format::{Copy_, Super, MARK_BYTES},
     layout::MARK_OFFSET,
     limits::MAX_FRAME_PAYLOAD,
     partner::{self, Answer, Heartbeat},
-    receiver::{Receiver, Reject},
-    recover::{read_mark, Damage, Scan},
+    receiver::{Receiver, Records, Reject},
     units::Generation,
     wire::{Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES},
 };
@@ -178,24 +177,7 @@ fn resume(
             return Some(known);
         }
     }
-    let region = Region(&set.log);
-    let scanned = read_mark(&region, crc32c, key)
-        .and_then(|m| m.ok_or(Damage::Mark))
-        .and_then(|mark| {
-            let scan = Scan {
-                media: &region,
-                crc: crc32c,
-                key,
-                geometry: mine.geometry,
-                reign: mine.generation,
-                mark: &mark,
-            };
-            for lane in 0..mine.geometry.lanes() {
-                receiver.resume(lane, &scan.lane(lane, |_| ())?);
-            }
-            Ok(())
-        });
-    match scanned {
+    match receiver.read(crc32c, &Region(&set.log)) {
         Ok(()) => Some(receiver),
         Err(damage) => {
             pr_err!(
@@ -383,22 +365,14 @@ fn receive(
 
 /// Stores the records of one frame.
 fn store(set: &Set, receiver: &mut Receiver, records: u16, payload: &[u8]) -> Result {
-    let (heads, mut data) = payload
-        .split_at_checked(usize::from(records) * RECORD_HEADER_BYTES)
-        .ok_or(EBADMSG)?;
-    for head in heads.chunks_exact(RECORD_HEADER_BYTES) {
-        let head = head.first_chunk().ok_or(EINVAL)?;
-        let place = receiver.record(crc32c, head, data.len()).map_err(reject)?;
-        let (mine, rest) = data
-            .split_at_checked(place.data_bytes as usize)
-            .ok_or(EBADMSG)?;
-        data = rest;
+    let mut left = Records::new(records, payload).ok_or(EBADMSG)?;
+    while let Some((head, data, place)) = receiver.next_of(crc32c, &mut left).map_err(reject)? {
         let mut crc = 0;
-        if !mine.is_empty() {
+        if !data.is_empty() {
             // One pass copies and verifies.
             crc = set
                 .log
-                .write_crc(place.data_at as usize, mine, receiver.seed())?;
+                .write_crc(place.data_at as usize, data, receiver.seed())?;
         }
         let store = place.verified(crc).map_err(|r| {
             // What stands there wrongly must not come down on what somebody else will write there.
@@ -410,11 +384,7 @@ fn store(set: &Set, receiver: &mut Receiver, records: u16, payload: &[u8]) -> Re
         set.log.fence();
         receiver.stored(store);
     }
-    if data.is_empty() {
-        Ok(())
-    } else {
-        Err(EBADMSG)
-    }
+    Ok(())
 }
 
 fn acknowledge(conn: &TcpStream, receiver: &Receiver, reign: Generation) -> Result {

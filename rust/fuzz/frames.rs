@@ -13,14 +13,14 @@ use crate::{
     tally,
 };
 use core_crate::{
-    format::{Copy_, Header, Key, Mark, Super, MARK_BYTES, RECORD_HEADER_BYTES},
+    format::{Copy_, Header, Key, Mark, Super, MARK_BYTES},
     layout::{
         mark_offset, superblock_offset, Geometry, HEADER_BYTES, LANES_OFFSET, MARK_OFFSET,
         SLOT_BYTES,
     },
     limits::{MAX_FRAME_PAYLOAD, MAX_RECORD_BYTES},
     partner::{answer, refused, Answer, Here},
-    receiver::Receiver,
+    receiver::{Receiver, Records},
     units::{Generation, Seq},
     wire::{
         Ack, Frame, Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES,
@@ -443,13 +443,10 @@ impl<'a> Standby<'a> {
                 self.write_mark(&mark);
             }
             Kind::Records => {
-                let heads = usize::from(head.records) * RECORD_HEADER_BYTES;
-                let (heads, mut data) = payload.split_at(heads);
-                for head in heads.chunks_exact(RECORD_HEADER_BYTES) {
-                    let head = head.try_into().unwrap();
-                    let place = session.receiver.record(crc, head, data.len()).ok()?;
-                    let (mine, rest) = data.split_at(place.data_bytes as usize);
-                    data = rest;
+                let mut left = Records::new(head.records, payload).expect("a frame is long enough");
+                while let Some((head, mine, place)) =
+                    session.receiver.next_of(crc, &mut left).ok()?
+                {
                     let h = Header::open(crc, Key::new(crc, &session.durable.uuid), head).unwrap();
                     session.has_room(&h, place.data_at);
                     // Stored before it is known to be right.
@@ -464,9 +461,6 @@ impl<'a> Standby<'a> {
                     session.next[usize::from(h.lane)] = h.lane_seq + 1;
                     session.receiver.stored(store);
                     self.image.store(store.header_at, head);
-                }
-                if !data.is_empty() {
-                    return None;
                 }
             }
             Kind::Mark => {

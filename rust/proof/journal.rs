@@ -257,15 +257,8 @@ impl Journal {
 
     /// The mark with which a reign begins.
     pub fn first_mark(&self, reign: Generation) -> Mark {
-        let mut mark = self.mark;
-        mark.counter += 1;
-        mark.generation = reign;
-        if !planted(Plant::FloorsLeft) {
-            for lane in &self.lanes {
-                mark.tails[usize::from(lane.index())].floor = lane.head();
-            }
-        }
-        mark
+        let heads = self.lanes.iter().map(|lane| lane.head());
+        self.mark.beginning(reign, heads)
     }
 
     /// Frees what the mark gives free.

@@ -4,20 +4,18 @@
 
 use crate::{
     crc,
-    journal::Journal,
     owner::Owner,
-    pmem::Pmem,
     site::{must, Broken, Site},
 };
 use core_crate::{
-    format::{Copy_, Key, Super, RECORD_HEADER_BYTES},
+    format::{Copy_, Super, RECORD_HEADER_BYTES},
     lane::stage,
     layout::{MARK_OFFSET, SLOT_BYTES},
     ownership,
     partner::{answer, Answer, Here, Mirror, MirrorEvent},
     plant::{planted, Plant},
     receiver::Receiver,
-    recover::{read_mark, read_super, Damage, Scan},
+    recover::read_super,
     sending::Sent,
     wire::Hello,
 };
@@ -107,16 +105,14 @@ impl Owner {
         let (they, key) = (1 - self.at, self.j.key);
         let mut rx = Receiver::new(key, self.j.geometry, self.j.reign);
         if trusted {
-            resume(&mut rx, &site.nodes[they], key, &self.j)
+            rx.read(crc, &site.nodes[they])
                 .map_err(|d| Broken(format!("the partner's complete copy: {d}")))?;
         }
         let have = rx.ack();
-        for lane in &self.j.lanes {
-            let end = have.at(lane.index());
-            must(end <= lane.head(), || {
-                format!("the partner has {end} records, the owner {}", lane.head())
-            })?;
-        }
+        let ahead = have.ahead(self.j.lanes.iter().map(|l| l.head()));
+        must(ahead.is_none(), || {
+            format!("the partner has more than the owner: lane {ahead:?}")
+        })?;
         let begun = rx.begin(crc, &self.j.mark.seal(crc, key));
         let mark = begun.map_err(|r| Broken(format!("BEGIN is rejected: {r:?}")))?;
         if !trusted {
@@ -260,21 +256,4 @@ impl Owner {
             || "nobody has sent the mark".into(),
         )
     }
-}
-
-/// Finds out where a complete copy ends, as a standby does that was loaded anew.
-fn resume(rx: &mut Receiver, log: &Pmem, key: Key, j: &Journal) -> Result<(), Damage> {
-    let mark = read_mark(log, crc, key)?.ok_or(Damage::Mark)?;
-    let scan = Scan {
-        media: log,
-        crc,
-        key,
-        geometry: j.geometry,
-        reign: j.reign,
-        mark: &mark,
-    };
-    for lane in 0..j.geometry.lanes() {
-        rx.resume(lane, &scan.lane(lane, |_| ())?);
-    }
-    Ok(())
 }

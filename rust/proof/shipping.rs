@@ -159,11 +159,7 @@ impl Owner {
                 site.write_mark(self.at, self.j.key, &mark);
                 mark.counter += 1;
             }
-            mark.retired = low;
-            for lane in 0..mark.lanes {
-                mark.tails[usize::from(lane)] =
-                    self.shipping.retirer.tail(lane, old.tail(lane).floor);
-            }
+            self.shipping.retirer.cut(&mut mark, low);
         }
         site.write_mark(self.at, self.j.key, &mark);
         self.j.mark = mark;

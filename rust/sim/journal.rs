@@ -170,16 +170,8 @@ impl Journal {
     }
 
     pub fn first_mark(&self) -> Mark {
-        let old = self.marks.borrow().mark;
-        let mut mark = Mark {
-            counter: old.counter + 1,
-            generation: self.reign(),
-            ..old
-        };
-        for l in &self.lanes {
-            mark.tails[usize::from(l.lane.index())].floor = l.lane.head();
-        }
-        mark
+        let heads = self.lanes.iter().map(|l| l.lane.head());
+        self.marks.borrow().mark.beginning(self.reign(), heads)
     }
 
     pub fn reign(&self) -> Generation {

@@ -162,11 +162,8 @@ async fn greet(set: &Rc<Set>, journal: &Journal, conn: &Stream) -> Result<Option
         Kind::Welcome => {
             let ends = Ack::open(&payload, journal.geometry.lanes()).map_err(|_| Errno::BadMsg)?;
             let trusted = frame.flag;
-            if journal
-                .lanes
-                .iter()
-                .any(|l| ends.at(l.lane.index()) > l.lane.head())
-            {
+            let heads = journal.lanes.iter().map(|l| l.lane.head());
+            if ends.ahead(heads).is_some() {
                 set.world.owner_lost_records(set.node);
                 return Err(Errno::Invalid);
             }
@@ -402,13 +399,7 @@ impl Sender<'_> {
 /// Records that follow each other: frame, headers and data, straight from the log.
 fn send_run(set: &Set, journal: &Journal, conn: &Stream, run: &Run) -> Result {
     let heads = RECORD_HEADER_BYTES * usize::from(run.records);
-    let frame = Frame {
-        kind: Kind::Records,
-        flag: false,
-        generation: journal.reign(),
-        records: run.records,
-        len: heads as u32 + run.data_bytes,
-    };
+    let frame = Frame::of_run(run, journal.reign());
     let mut all = frame.seal(crc, &[]).to_vec();
     set.log
         .with(run.headers_at, heads, |b| all.extend_from_slice(b));

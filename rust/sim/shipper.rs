@@ -20,7 +20,7 @@ use core_crate::{
     merge::{Lanes, Merge, Position},
     ownership::Claim,
     plant::{planted, Plant},
-    retire::{AckTracker, Due, Gain, Retirer},
+    retire::{AckTracker, Due, Gain, Rest, Retirer},
     ship::{Blocked, Entry, Ship, ShipView, Shipper, Token},
     units::{Op, Seq},
 };
@@ -105,7 +105,7 @@ struct Work {
     retry_at: u64,
     backoff: u64,
     lost: bool,
-    newest: (Seq, u64),
+    rest: Rest,
     busy: bool,
     progress: bool,
 }
@@ -135,7 +135,7 @@ impl Work {
             retry_at: 0,
             backoff: 0,
             lost: false,
-            newest: (Seq::ZERO, 0),
+            rest: Rest::default(),
             busy: false,
             progress: false,
         }
@@ -407,26 +407,15 @@ impl Work {
 
     fn gain(&mut self, mark: &Mark, shipped: Seq, low: Seq) -> Gain {
         let (records, bytes) = self.journal.used();
-        let lanes = u64::from(self.journal.lanes());
-        let geometry = &self.journal.geometry;
+        let last = self.journal.order.last();
         Gain {
             shipped: shipped.0.saturating_sub(mark.shipped.0),
             retired: low.0.saturating_sub(mark.retired.0),
             wanted: self.shipper.wants_mark(),
             waited_for: self.set.waits_for_space(),
-            tight: records * 4 > lanes * u64::from(geometry.lane_records())
-                || bytes * 4 > lanes * geometry.lane_data(),
-            idle: self.idle(shipped),
+            tight: self.journal.geometry.is_tight(records, bytes),
+            idle: self.rest.looks(last, exec::now()) && shipped >= last,
         }
-    }
-
-    fn idle(&mut self, shipped: Seq) -> bool {
-        let last = self.journal.order.last();
-        let now = exec::now();
-        if last != self.newest.0 {
-            self.newest = (last, now);
-        }
-        shipped >= last && now.saturating_sub(self.newest.1) > 10 * MS
     }
 
     /// Adds the low-water sequence to a mark, after the local devices were flushed.
@@ -435,11 +424,7 @@ impl Work {
         if !is(Mistake::LocalUnflushed) {
             flush_locals(&self.set).await?;
         }
-        mark.retired = low;
-        for lane in 0..mark.lanes {
-            let t = &mut mark.tails[usize::from(lane)];
-            *t = self.retirer.tail(lane, t.floor);
-        }
+        self.retirer.cut(&mut mark, low);
         Ok(mark)
     }
 }

@@ -12,12 +12,11 @@ use crate::{
     set::{Phase, Set},
 };
 use core_crate::{
-    format::{Copy_, Super, RECORD_HEADER_BYTES},
+    format::{Copy_, Super},
     layout::{MARK_OFFSET, SLOT_BYTES},
     partner::{self, Answer, Heartbeat},
     plant::{planted, Plant},
-    receiver::Receiver,
-    recover::{read_mark, Scan},
+    receiver::{Receiver, Records},
     units::Generation,
     wire::{Hello, Kind, Reason, Refusal, ACK_BYTES},
 };
@@ -96,18 +95,7 @@ fn resume(set: &Set, mine: &Super, known: Option<Box<Receiver>>) -> Option<Box<R
         }
     }
     let mut receiver = Box::new(Receiver::new(key, mine.geometry, mine.generation));
-    let mark = read_mark(&*set.log, crc, key).ok()??;
-    let scan = Scan {
-        media: &*set.log,
-        crc,
-        key,
-        geometry: mine.geometry,
-        reign: mine.generation,
-        mark: &mark,
-    };
-    for lane in 0..mine.geometry.lanes() {
-        receiver.resume(lane, &scan.lane(lane, |_| ()).ok()?);
-    }
+    receiver.read(crc, &*set.log).ok()?;
     Some(receiver)
 }
 
@@ -229,13 +217,10 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
                 set.write_mark(key, &mark);
             }
             Kind::Records => {
-                let heads = usize::from(frame.records) * RECORD_HEADER_BYTES;
-                let (heads, mut data) = payload.split_at_checked(heads).ok_or(Errno::BadMsg)?;
-                for head in heads.chunks_exact(RECORD_HEADER_BYTES) {
-                    let head = exactly(head)?;
-                    let place = receiver.record(crc, head, data.len()).map_err(bad)?;
-                    let (mine, rest) = data.split_at(place.data_bytes as usize);
-                    data = rest;
+                let mut left = Records::new(frame.records, &payload).ok_or(Errno::BadMsg)?;
+                while let Some((head, mine, place)) =
+                    receiver.next_of(crc, &mut left).map_err(bad)?
+                {
                     let sum = if mine.is_empty() {
                         0
                     } else {
@@ -262,9 +247,6 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
                     if !is(Mistake::AckBeforeStored) {
                         receiver.stored(store);
                     }
-                }
-                if !data.is_empty() {
-                    return Err(Errno::BadMsg);
                 }
             }
             Kind::Mark => {

@@ -39,11 +39,10 @@ fn read(set: &Rc<Set>, bio: Bio) {
     let (set, disk) = (set.clone(), set.locals[usize::from(bio.member)].clone());
     exec::spawn(Some(set.node), async move {
         let result = disk.read(bio.sector, bio.sectors).await;
+        let unchecked = is(Mistake::ReadsWhileFenced) || is(Mistake::ReadsWhileStandby);
         match result {
             // It may be from the midst of the partner's replay.
-            _ if set.phase() != Phase::Serving && !is(Mistake::ReadsWhileFenced) => {
-                bio.complete(Status::Error)
-            }
+            _ if set.phase() != Phase::Serving && !unchecked => bio.complete(Status::Error),
             Ok(tags) => bio.complete(Status::Ok(tags)),
             Err(_) => bio.complete(Status::Error),
         }

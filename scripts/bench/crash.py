@@ -50,7 +50,7 @@ def ours_rows():
     title = "remote-copy, power cut"
     return [
         Row("crash/ours-idle", f"{title} at rest, after 1500 writes over 60 GB", True,
-            ours_again(f"{FAR} /dev/mapper/rc; $watch rc behind 0 10000; sleep 1")),
+            ours_again(f"{FAR} /dev/mapper/rc; $watch rc behind 0 10000; $watch rc log_records 0 10000")),
         Row("crash/ours", f"{title} at the acknowledgement of 64 writes more", True,
             ours_again(f"{FAR} /dev/mapper/rc; $watch rc behind 0 10000; {FEW} /dev/mapper/rc")),
         Row("crash/ours-near", f"{title} right after 1500 writes in 128 MB", True,

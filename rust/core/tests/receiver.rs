@@ -21,7 +21,7 @@ use core_crate::{
     ownership::{stood_down, Fencing, Found},
     partner::{answer, refused, AfterRefusal, Answer, Here, Mirror, MirrorEvent},
     receiver::{Place, Receiver, Reject, Store},
-    recover::{read_mark, read_super, Damage, Scan},
+    recover::{read_super, Damage},
     retire::{AckTracker, Retirer},
     takeover::{decide, Asked, Source, View},
     units::{Extent, Generation, Op, Seq},
@@ -158,19 +158,7 @@ fn take(rx: &Receiver, payload: &[u8]) -> Result<Taken, Reject> {
 /// A standby that finds out where its complete copy ends.
 fn resumed(pmem: &Pmem, mine: &Super) -> Receiver {
     let mut rx = Receiver::new(key(), mine.geometry, mine.generation);
-    let mark = read_mark(pmem, crc, key()).unwrap().unwrap();
-    let scan = Scan {
-        media: pmem,
-        crc,
-        key: key(),
-        geometry: mine.geometry,
-        reign: mine.generation,
-        mark: &mark,
-    };
-    for lane in 0..mine.geometry.lanes() {
-        let end = scan.lane(lane, |_| ()).unwrap_or_else(|d| panic!("{d}"));
-        rx.resume(lane, &end);
-    }
+    rx.read(crc, pmem).unwrap_or_else(|d| panic!("{d}"));
     rx
 }
 
@@ -630,10 +618,8 @@ impl World {
         mark.counter += 1;
         mark.acked = mark.acked.max(o.j.order.acked());
         mark.shipped = shipped;
-        mark.retired = o.retirer.advance(&o.j).min(shipped);
-        for lane in 0..mark.lanes {
-            mark.tails[usize::from(lane)] = o.retirer.tail(lane, mark.tail(lane).floor);
-        }
+        let low = o.retirer.advance(&o.j).min(shipped);
+        o.retirer.cut(&mut mark, low);
         write_mark(&mut self.nodes[self.at], key(), &mark)?;
         o.j.mark = mark;
         o.confirmed = false;

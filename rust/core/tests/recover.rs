@@ -202,11 +202,7 @@ impl World {
                     mark.acked = mark.acked.max(j.order.acked());
                     mark.shipped = shipped;
                     if retired > mark.retired {
-                        mark.retired = retired;
-                        for lane in 0..mark.lanes {
-                            mark.tails[usize::from(lane)] =
-                                retirer.tail(lane, j.mark.tail(lane).floor);
-                        }
+                        retirer.cut(&mut mark, retired);
                     }
                     write_mark(&mut self.pmem, self.key, &mark)?;
                     j.mark = mark;

@@ -335,10 +335,8 @@ impl World {
         mark.counter += 1;
         mark.shipped = durable;
         mark.acked = mark.acked.max(self.j.order.acked());
-        mark.retired = self.retirer.advance(&self.j).min(durable);
-        for lane in 0..mark.lanes {
-            mark.tails[usize::from(lane)] = self.retirer.tail(lane, 0);
-        }
+        let low = self.retirer.advance(&self.j).min(durable);
+        self.retirer.cut(&mut mark, low);
         self.j.mark = mark;
         self.confirm = true;
     }
