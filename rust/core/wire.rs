@@ -300,6 +300,12 @@ impl Hello {
         }
     }
 
+    /// Whether an owner, `mine`, has begun the reign of which it said this, and not gone on alone
+    /// meanwhile: then its partner, who was told otherwise, has believed its copy complete.
+    pub fn holds(&self, mine: &Super) -> bool {
+        mine.generation == self.reign && (self.copy == Copy_::Incomplete || !mine.alone)
+    }
+
     /// The payload.
     pub fn seal(&self) -> [u8; HELLO_BYTES] {
         let (name_len, name) = self.name.raw();

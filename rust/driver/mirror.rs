@@ -203,6 +203,8 @@ fn session(set: &Arc<Set>, stop: &StopToken) -> Result {
 
 /// What the partner has already.
 struct Have {
+    /// What it has welcomed.
+    hello: Hello,
     /// Its copy is complete and stays so.
     trusted: bool,
     /// Then, how far it goes.
@@ -251,6 +253,7 @@ fn greet(
             set.link.refused.store(0, Ordering::Relaxed);
             let ends = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
             let have = Have {
+                hello,
                 trusted: frame.flag,
                 ends,
             };
@@ -394,8 +397,7 @@ fn mirror(
     // mark stay where they are while they are sent.
     let begin = {
         let durable = set.durable.lock();
-        if durable.is_none_or(|d| d.generation != journal.reign()) {
-            // Gone on alone meanwhile: the partner has welcomed an older reign.
+        if durable.is_none_or(|d| !have.hello.holds(&d)) {
             return Err(EAGAIN);
         }
         let mut marks = journal.marks.lock();

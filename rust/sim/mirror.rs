@@ -17,7 +17,7 @@ use crate::{
     set::{Phase, Set},
 };
 use core_crate::{
-    format::{Role, RECORD_HEADER_BYTES},
+    format::{Role, Super, RECORD_HEADER_BYTES},
     lane::{stage, Run},
     limits::MAX_LANES,
     ownership::{self, Found},
@@ -123,6 +123,7 @@ async fn session(set: &Rc<Set>) -> Result {
 
 /// What the partner has already.
 struct Have {
+    hello: Hello,
     trusted: bool,
     ends: Ack,
 }
@@ -172,7 +173,11 @@ async fn greet(set: &Rc<Set>, journal: &Journal, conn: &Stream) -> Result<Option
             if begins && is(Mistake::FloorsTooEarly) {
                 recovery::first_mark(set, journal);
             }
-            Ok(Some(Have { trusted, ends }))
+            Ok(Some(Have {
+                hello,
+                trusted,
+                ends,
+            }))
         }
         Kind::Refuse => {
             let refusal = Refusal::open(exactly(&payload)?).map_err(|_| Errno::BadMsg)?;
@@ -204,12 +209,10 @@ struct Session {
 }
 
 async fn mirror(set: &Rc<Set>, journal: &Rc<Journal>, conn: &Stream, have: &Have) -> Result {
-    if set
-        .durable
-        .borrow()
-        .is_none_or(|d| d.generation != journal.reign())
-    {
-        // Gone on alone meanwhile: the partner has welcomed an older reign.
+    let holds = |d: Super| {
+        have.hello.holds(&d) || is(Mistake::AnswerOutlived) && d.generation == journal.reign()
+    };
+    if !set.durable.borrow().is_some_and(holds) {
         return Err(Errno::Again);
     }
     let begin = {

@@ -65,6 +65,8 @@ mistakes! {
     NothingToMerge,
     /// Cancelled records are replayed.
     CancelledReplayed,
+    /// An owner that has gone on alone takes its partner's answer to what it said before.
+    AnswerOutlived,
     /// An owner answers a read that ends after it was fenced.
     ReadsWhileFenced,
     /// Who registers again at a device that he held does not look whether he still does.

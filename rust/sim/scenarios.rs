@@ -164,11 +164,44 @@ fn held_unproved() -> Scenario {
     }
 }
 
+/// The owner has a record that its partner has not. It comes back, says HELLO, and goes on alone before
+/// the slow answer comes; then both lose their power.
+fn answer_outlived() -> Scenario {
+    let down = [30 * MS; 2];
+    let dies = What::Crash {
+        node: 0,
+        fuse: 0,
+        down: 100 * MS,
+    };
+    Scenario {
+        finds: Mistake::AnswerOutlived,
+        cfg: Config {
+            partner_lost: PartnerLost::Continue,
+            auto_takeover: false,
+            ..config()
+        },
+        events: vec![
+            at(
+                20,
+                What::Partition {
+                    from: [true, true],
+                    ns: 130 * MS,
+                },
+            ),
+            at(22, write(0, 0)),
+            at(40, dies),
+            at(149, What::SlowLink { ns: 250 * MS }),
+            at(260, What::SitePower { down }),
+        ],
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
         drawn_on_twice(),
         old_sessions_acks(),
         hands_over_incomplete(),
         held_unproved(),
+        answer_outlived(),
     ]
 }

@@ -337,6 +337,30 @@ fn a_blank_node_joins() {
 }
 
 #[test]
+fn an_answer_outlives_its_question() {
+    let mine = node(1, Role::Owner, Copy_::Complete);
+    let asked = Hello::of_owner(&mine, Generation(2), 1, true);
+    assert!(!asked.holds(&mine), "the reign has not begun");
+    let begun = Super {
+        generation: Generation(2),
+        ..mine
+    };
+    assert!(asked.holds(&begun));
+    // It went on alone in the same reign: the partner was not told that its copy counts for nothing.
+    let alone = Super {
+        alone: true,
+        ..begun
+    };
+    assert!(!asked.holds(&alone));
+    assert!(Hello::of_owner(&alone, Generation(2), 1, true).holds(&alone));
+    let later = Super {
+        generation: Generation(3),
+        ..begun
+    };
+    assert!(!asked.holds(&later));
+}
+
+#[test]
 fn refusals() {
     let mine = node(5, Role::Owner, Copy_::Complete);
     for (reason, generation, want) in [
