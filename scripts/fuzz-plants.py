@@ -37,9 +37,10 @@ PLANTS = [
      "(h.lane_seq == lane_seq || planted(Plant::StaleLap))", "true"),
     ("log: data is not verified", "log", "recover.rs",
      "if sum != h.data_crc && !planted(Plant::DataUnchecked) {", "if sum == !h.data_crc {"),
-    ("log: data over live data", "log", "recover.rs",
-     "if data_end.saturating_sub(tail.data_pos) > geometry.lane_data() {",
-     "if data_end.saturating_sub(tail.data_pos) > 2 * geometry.lane_data() {"),
+    # (Data over live data is no mistake to look for: what it overwrites no longer verifies.)
+    ("log: data where the log's order does not put it", "log", "recover.rs",
+     "if geometry.place(end.data_pos, h.data_bytes()) != Some(h.data_pos) {",
+     "if geometry.place(end.data_pos, h.data_bytes()).is_none() {"),
     ("log: a record of a reign that never was", "log", "recover.rs",
      "if h.generation > newest_reign {", "if h.generation.0 == u32::MAX {"),
     ("log: a sequence that stands twice", "log", "recover.rs",
