@@ -389,7 +389,13 @@ pub fn forge_header(
             5 => h.extent.sector = input.instead_of(h.extent.sector),
             6 => h.after = Seq(input.instead_of(h.after.0)),
             7 => h.acked = Seq(input.instead_of(h.acked.0)),
-            _ => h.lane = input.byte().into(),
+            _ => {
+                h.lane = input.byte().into();
+                if h.lane >= owner.lanes() {
+                    // Where a lane begins of which nobody knows anything.
+                    (h.lane_seq, h.data_pos) = (0, 0);
+                }
+            }
         }
     }
     h.seal(crc, owner.key)
