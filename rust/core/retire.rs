@@ -108,8 +108,13 @@ impl Retirer {
     /// Steps over every record that is done locally and remotely, and answers the new low-water
     /// sequence. It may go into a mark only after the local devices were flushed, and the flush must
     /// begin after this returned.
-    pub fn advance(&mut self, view: &impl ShipView) -> Seq {
-        while let Some((_, at)) = self.merge.peek(view) {
+    ///
+    /// `shipped` is the newest sequence that the same mark will say is at the remote. Records behind it
+    /// may have got there through an earlier shipper, whose marks did not come so far: their slots know,
+    /// and the shipper that has to send them again would find them gone.
+    pub fn advance(&mut self, view: &impl ShipView, shipped: Seq) -> Seq {
+        let behind = |seq: Seq| seq > shipped && !planted(Plant::RetireUnshipped);
+        while let Some((_, at)) = self.merge.peek(view).filter(|(seq, _)| !behind(*seq)) {
             let Some(r) = view.record(at) else { break };
             let done = if planted(Plant::RetireUnshipped) {
                 DONE & !stage::REMOTE
@@ -124,10 +129,10 @@ impl Retirer {
             }
             self.merge.advance(at);
         }
-        self.merge.next().prev()
+        self.merge.next().prev().min(shipped)
     }
 
-    /// Cuts off in `mark` what [`Retirer::advance`] has stepped over; `low` is what it answered, or less.
+    /// Cuts off in `mark` what [`Retirer::advance`] has stepped over; `low` is what it answered.
     pub fn cut(&self, mark: &mut Mark, low: Seq) {
         mark.retired = low;
         for (lane, t) in (0..mark.lanes).zip(&mut mark.tails) {

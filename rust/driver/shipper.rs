@@ -506,7 +506,7 @@ impl<'a> Work<'a> {
             return false;
         }
         let shipped = self.shipper.durable();
-        let low = self.retirer.advance(self.journal).min(shipped);
+        let low = self.retirer.advance(self.journal, shipped);
         let retire = match self.gain(&mark, shipped, low).due() {
             Due::Nothing => return false,
             Due::Shipped => false,

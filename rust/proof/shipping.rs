@@ -139,7 +139,7 @@ impl Owner {
         }
         let old = self.j.mark;
         let shipped = self.shipping.shipper.durable();
-        let low = self.shipping.retirer.advance(&self.j).min(shipped);
+        let low = self.shipping.retirer.advance(&self.j, shipped);
         let retire = retire && low > old.retired;
         if !retire && shipped == old.shipped {
             return Ok(false);

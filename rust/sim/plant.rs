@@ -65,6 +65,8 @@ mistakes! {
     NothingToMerge,
     /// Cancelled records are replayed.
     CancelledReplayed,
+    /// A shipper that begins again cuts off what only the one before it has shipped.
+    RetireAhead,
     /// An owner that has gone on alone takes its partner's answer to what it said before.
     AnswerOutlived,
     /// An owner answers a read that ends after it was fenced.

@@ -196,12 +196,38 @@ fn answer_outlived() -> Scenario {
     }
 }
 
+/// A swap is given up while the remote is slow: what was shipped has not come into a mark, and the owner
+/// serves on with a shipper that begins again.
+fn retire_ahead() -> Scenario {
+    let slow = What::SlowDisk {
+        disk: 1,
+        ns: 300 * MS,
+    };
+    let mut events: Vec<Event> = (0..6)
+        .map(|n| at(20 + n, write(n as usize, 2 * n)))
+        .collect();
+    events.push(at(30, slow));
+    events.extend((0..6).map(|n| at(60 + n, write(n as usize, n))));
+    events.push(at(94, What::Swap { node: 0 }));
+    events.push(at(96, What::Reset));
+    events.extend((0..8).map(|n| at(200 + n, write(n as usize, n))));
+    Scenario {
+        finds: Mistake::RetireAhead,
+        cfg: Config {
+            auto_takeover: false,
+            ..config()
+        },
+        events,
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
         drawn_on_twice(),
         old_sessions_acks(),
         hands_over_incomplete(),
         held_unproved(),
+        retire_ahead(),
         answer_outlived(),
     ]
 }

@@ -375,7 +375,13 @@ impl Work {
             return false;
         }
         let shipped = self.shipper.durable();
-        let low = self.retirer.advance(&View(&self.journal)).min(shipped);
+        let most = if is(Mistake::RetireAhead) {
+            Seq::MAX
+        } else {
+            shipped
+        };
+        let low = self.retirer.advance(&View(&self.journal), most);
+        let low = low.min(shipped);
         let retire = match self.gain(&mark, shipped, low).due() {
             Due::Nothing => return false,
             Due::Shipped => false,

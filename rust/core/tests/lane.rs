@@ -231,7 +231,7 @@ fn run(rng: &mut Rng, g: Geometry, steps: u64, big: bool) -> (u64, u64) {
             _ => {
                 let acked = acks.advance(&w.j);
                 w.j.order.acknowledged_all(acked);
-                let retired = retirer.advance(&w.j);
+                let retired = retirer.advance(&w.j, Seq::MAX);
                 assert_eq!(retired.0, w.dense_acked().min(w.remote));
                 w.j.mark.retired = retired;
                 for lane in 0..g.lanes() {
@@ -332,13 +332,36 @@ fn cancels_have_room() {
         });
         assert_eq!(r.unwrap().extent.sector, failed.seq.0);
         j.remote_to(j.order.last());
-        j.mark.retired = retirer.advance(&j);
+        j.mark.retired = retirer.advance(&j, Seq::MAX);
         j.mark.tails[0] = retirer.tail(0, 0);
         j.free();
         let h = j.accept(0, Op::Write, e, Seq::ZERO, &[0; 512]);
         assert!(h.is_err() || j.mark.retired >= failed.seq);
     }
     assert_eq!(j.lanes[0].used_records(), 0);
+}
+
+/// Slots that an earlier shipper has seen through, as far as the marks of the next one have come.
+#[test]
+fn nothing_retires_ahead_of_the_mark() {
+    let g = Geometry::new(1, 16, 512 * 1024).unwrap();
+    let mut j = Journal::new(key(), g, Generation(1), Mark::first(Generation(1), 1));
+    let mut retirer = j.retirer();
+    let e = Extent {
+        member: 0,
+        sector: 0,
+        sectors: 1,
+    };
+    for _ in 0..3 {
+        let h = j.accept(0, Op::Write, e, Seq::ZERO, &[0; 512]).unwrap();
+        j.publish(&h, stage::LOCAL | stage::ACKED);
+    }
+    j.remote_to(j.order.last());
+    for shipped in [0, 2, 2, 3] {
+        assert_eq!(retirer.advance(&j, Seq(shipped)), Seq(shipped));
+        let tail = retirer.tail(0, 0);
+        assert_eq!((tail.lane_seq, tail.data_pos), (shipped, shipped * 512));
+    }
 }
 
 #[test]

@@ -618,7 +618,7 @@ impl World {
         mark.counter += 1;
         mark.acked = mark.acked.max(o.j.order.acked());
         mark.shipped = shipped;
-        let low = o.retirer.advance(&o.j).min(shipped);
+        let low = o.retirer.advance(&o.j, shipped);
         o.retirer.cut(&mut mark, low);
         write_mark(&mut self.nodes[self.at], key(), &mark)?;
         o.j.mark = mark;

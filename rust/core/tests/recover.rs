@@ -196,7 +196,7 @@ impl World {
                     let shipped = Seq(j.mark.shipped.0
                         + rng.below(acked.0.max(j.mark.shipped.0) - j.mark.shipped.0 + 1));
                     j.remote_to(shipped);
-                    let retired = retirer.advance(&j).min(shipped);
+                    let retired = retirer.advance(&j, shipped);
                     let mut mark = j.mark;
                     mark.counter += 1;
                     mark.acked = mark.acked.max(j.order.acked());

@@ -335,7 +335,7 @@ impl World {
         mark.counter += 1;
         mark.shipped = durable;
         mark.acked = mark.acked.max(self.j.order.acked());
-        let low = self.retirer.advance(&self.j).min(durable);
+        let low = self.retirer.advance(&self.j, durable);
         self.retirer.cut(&mut mark, low);
         self.j.mark = mark;
         self.confirm = true;
