@@ -66,6 +66,8 @@ pub struct World {
     threads: Vec<Rc<Thread>>,
     /// When each reign began to serve, by the oracle's clock: which node, which generation.
     reigns: RefCell<Vec<(u64, usize, Generation)>>,
+    /// The newest reign that each node has begun.
+    begun: [Cell<Generation>; 2],
     healed: Cell<bool>,
     /// Crashes that wait for their moment.
     traps: RefCell<Vec<Trap>>,
@@ -101,6 +103,7 @@ impl World {
             oracle: RefCell::new(Oracle::new(cfg.members, cfg.sectors)),
             threads: (0..cfg.threads).map(|_| Rc::default()).collect(),
             reigns: RefCell::default(),
+            begun: Default::default(),
             healed: Cell::new(false),
             traps: RefCell::default(),
             doomed: RefCell::default(),
@@ -238,6 +241,9 @@ impl World {
         self.spring(set.node, |m| matches!(m, Moment::Enters(p) if *p == phase));
         let now = self.oracle.borrow_mut().now();
         set.entered_at.set(now);
+        if phase == Phase::Replaying {
+            self.begun[set.node].set(set.generation());
+        }
         if phase != Phase::Serving {
             return;
         }
@@ -295,11 +301,9 @@ impl World {
                 "(7) node {node} answers a read, and knows that it is fenced"
             ));
         }
-        let other = self.set(1 - node);
-        !other.is_some_and(|o| {
-            let newer = o.generation() > set.generation() || o.phase() == Phase::TakingOver;
-            newer && o.phase() != Phase::Standby
-        })
+        let takes_over = |o: Rc<Set>| o.phase() == Phase::TakingOver;
+        let taken = self.begun[1 - node].get() > set.generation();
+        !taken && !self.set(1 - node).is_some_and(takes_over)
     }
 
     /// Both say that they own the set, in one generation.
