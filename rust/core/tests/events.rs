@@ -216,3 +216,19 @@ fn every_word_is_in_the_catalogue() {
     assert_eq!(words::EVENT_KIND.len(), KINDS);
     assert_eq!(netlink::MAX_SET_NAME, core_crate::limits::MAX_SET_NAME);
 }
+
+/// However many notes there were, the one of the oldest record stays.
+#[test]
+fn the_oldest_note_stays() {
+    let mut lag = Lag::new();
+    for n in 1..=1000 {
+        lag.note(n * 10, Seq(n), Seq::ZERO);
+        assert_eq!(lag.behind(n * 10, Seq::ZERO), n * 10 - 10);
+    }
+    // What was noted at 1,000 is gone, or all but.
+    lag.note(20_000, Seq(1000), Seq(990));
+    assert!(lag.behind(20_000, Seq(990)) <= 20_000 - 9910);
+    assert!(lag.behind(20_000, Seq(990)) > 0);
+    lag.note(20_000, Seq(1000), Seq(1000));
+    assert_eq!(lag.behind(20_000, Seq(1000)), 0);
+}
