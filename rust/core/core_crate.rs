@@ -17,15 +17,20 @@
 //! - [`merge`], [`ship`]: its way to the remote
 //! - [`retire`]: when its space is free again
 //! - [`recover`]: how it is found again after a crash
+//! - [`control`], [`events`], [`lag`], [`netlink`]: what an administrator may do, and is told
 //! - [`plant`]: mistakes on purpose, for the tests
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod control;
+pub mod events;
 pub mod format;
+pub mod lag;
 pub mod lane;
 pub mod layout;
 pub mod limits;
 pub mod merge;
+pub mod netlink;
 pub mod order;
 pub mod ownership;
 pub mod partner;

@@ -17,6 +17,7 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
+#include "genl.h"
 #include "shim.h"
 
 const blk_status_t KAPI_CONST_BLK_STS_NOTSUPP = BLK_STS_NOTSUPP;

@@ -71,8 +71,8 @@ void kapi_noio_restore(unsigned int flags);
 struct file *kapi_bdev_open(const char *path, blk_mode_t mode, void *holder);
 
 /* global.rs */
-void kapi_global_lock(void);
-void kapi_global_unlock(void);
+void kapi_global_lock(unsigned int level);
+void kapi_global_unlock(unsigned int level);
 
 /* time.rs, cpu.rs */
 unsigned long kapi_msecs_to_jiffies(unsigned int ms);
