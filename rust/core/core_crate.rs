@@ -17,11 +17,13 @@
 //! - [`merge`], [`ship`]: its way to the remote
 //! - [`retire`]: when its space is free again
 //! - [`recover`]: how it is found again after a crash
+//! - [`histogram`]: how long all that takes
 //! - [`plant`]: mistakes on purpose, for the tests
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod format;
+pub mod histogram;
 pub mod lane;
 pub mod layout;
 pub mod limits;
