@@ -12,6 +12,8 @@
 //! 4. [`append`]: the local device answers, the host is told
 //! 5. [`shipper`]: remote, low-water mark, space
 //!
+//! [`stages`] says of each step that it happened, and counts how long it took.
+//!
 //! The way of a recovery: [`recovery`] (start, scan, takeover, local replay), [`standby`] (the mirror).
 //!
 //! Locks, in the order in which they may be taken (all sleep but the last three):
@@ -33,6 +35,7 @@ mod registry;
 mod report;
 mod set;
 mod shipper;
+mod stages;
 mod standby;
 mod takeover;
 mod target;

@@ -7,6 +7,7 @@ use crate::{
     mirror::Link,
     record::RecordPlace,
     report::Counters,
+    stages::Latency,
     units,
     worker::{Io, Queues},
 };
@@ -260,6 +261,7 @@ pub(crate) struct Set {
     #[pin]
     pub(crate) queues: Queues,
     pub(crate) counters: Counters,
+    pub(crate) latency: Latency,
     pub(crate) link: Link,
     /// Serialises start, takeover and step-down.
     #[pin]
@@ -408,6 +410,7 @@ impl Set {
         let io = IoPool::new()?;
         let log_path = CString::try_from_fmt(fmt!("{}", t.log))?;
         let link = Link::new()?;
+        let latency = Latency::new()?;
         Arc::pin_init(
             try_pin_init!(Set {
                 name: t.set,
@@ -445,6 +448,7 @@ impl Set {
                 ranges,
                 queues <- Queues::new(),
                 counters: Counters::new(),
+                latency,
                 link,
                 control <- new_mutex!(Control { started: false }),
                 durable <- new_mutex!(durable),
@@ -575,6 +579,7 @@ impl Set {
             to.as_str(),
             why
         );
+        self.state_changed(from, to, why);
         self.work.signal();
         self.ship.signal();
         self.send.signal();
