@@ -79,6 +79,9 @@ pub const STAGES: usize = 6;
 /// Buckets of a histogram.
 pub const BUCKETS: usize = 256;
 
+/// How many powers of two [`Histogram::octaves`] knows.
+pub const OCTAVES: usize = 40;
+
 /// The width of the narrowest buckets, nanoseconds.
 pub const UNIT_NS: u64 = 1 << UNIT_BITS;
 
@@ -107,8 +110,9 @@ const fn low_of(bucket: usize) -> u64 {
     if i < SUB {
         return i << UNIT_BITS;
     }
-    let shift = (i >> SUB_BITS).saturating_sub(1);
-    (SUB | (i & (SUB - 1))) << shift << UNIT_BITS
+    let shift = (i >> SUB_BITS).saturating_sub(1) as u32;
+    // By no more than 36 for any bucket that there is.
+    (SUB | (i & (SUB - 1))).wrapping_shl(shift.wrapping_add(UNIT_BITS))
 }
 
 /// What a bucket holds: from `low` up to, but not including, `high`.
@@ -198,6 +202,19 @@ impl Histogram {
     /// The counts.
     pub fn counts(&self) -> &[u64; BUCKETS] {
         &self.counts
+    }
+
+    /// The counts by powers of two, for those that are content with 40 numbers: at `i` those from
+    /// 2^i up to 2^(i+1) nanoseconds, at 5 also what took less, and at 39 what took longer.
+    pub fn octaves(&self) -> [u64; OCTAVES] {
+        let mut octaves = [0u64; OCTAVES];
+        for (b, n) in self.counts.iter().enumerate() {
+            let at = low_of(b).max(UNIT_NS / 2).ilog2() as usize;
+            if let Some(o) = octaves.get_mut(at) {
+                *o = o.saturating_add(*n);
+            }
+        }
+        octaves
     }
 
     /// Where the time stands behind which there are no more than `1 / one_in` of all: 2 asks for the

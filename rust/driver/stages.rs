@@ -35,13 +35,12 @@ use kernel::prelude::*;
 
 /// How long the stages of a set's writes took, since the set was made.
 pub(crate) struct Latency {
-    counters: PerCpuCounters,
+    counters: PerCpuCounters<COUNTERS>,
     watch: Stopwatch,
 }
 
 /// Of each stage its buckets, then of each its sum.
 const COUNTERS: usize = STAGES * (BUCKETS + 1);
-const _: () = assert!(COUNTERS <= PerCpuCounters::MOST);
 
 impl Latency {
     /// # Errors
@@ -49,7 +48,7 @@ impl Latency {
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Latency> {
         Ok(Latency {
-            counters: PerCpuCounters::new(COUNTERS)?,
+            counters: PerCpuCounters::new()?,
             watch: Stopwatch::new(),
         })
     }
@@ -257,7 +256,7 @@ impl Set {
     }
 
     /// The host is about to be told that its write succeeded.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn completed(&self, bio: &HostBio<Io>, now: u64) {
         let ns = self.latency.between(bio.io().accepted, now);
         self.latency.record(Stage::Completed, ns);

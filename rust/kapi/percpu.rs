@@ -13,44 +13,37 @@ use kernel::prelude::*;
 
 use crate::bindings;
 
-/// A row of counters, all 0 in the beginning.
+/// A row of `N` counters, all 0 in the beginning.
 ///
 /// # Invariants
 ///
-/// `base` is what `kapi_percpu_alloc()` returned for `len` counters, and is ours.
-pub struct PerCpuCounters {
+/// `base` is what `kapi_percpu_alloc()` returned for `N` counters, and is ours.
+pub struct PerCpuCounters<const N: usize> {
     base: NonNull<u64>,
-    len: usize,
 }
 
 // SAFETY: What is counted is numbers; each processor has its own.
-unsafe impl Send for PerCpuCounters {}
+unsafe impl<const N: usize> Send for PerCpuCounters<N> {}
 // SAFETY: A processor adds to its own with a single instruction, and reads others' with single loads.
-unsafe impl Sync for PerCpuCounters {}
+unsafe impl<const N: usize> Sync for PerCpuCounters<N> {}
 
-impl PerCpuCounters {
-    /// The most counters that one row can have: the kernel gives no larger piece of each processor's
-    /// memory (`PCPU_MIN_UNIT_SIZE`).
-    pub const MOST: usize = 32768 / 8;
-
-    /// Makes `len` counters.
+impl<const N: usize> PerCpuCounters<N> {
+    /// Makes them.
     ///
     /// Context: process, may sleep (allocates with `GFP_KERNEL`, 8 bytes for each counter and each
     /// processor that the machine could have).
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` for more than [`PerCpuCounters::MOST`].
-    pub fn new(len: usize) -> Result<Self> {
-        if len > Self::MOST {
-            return Err(EINVAL);
-        }
+    /// `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        // The kernel gives no larger piece of each processor's memory: `PCPU_MIN_UNIT_SIZE`.
+        const { assert!(N * 8 <= 32768) };
         // SAFETY: Process context; the size was checked.
-        let base = unsafe { bindings::kapi_percpu_alloc(len) };
+        let base = unsafe { bindings::kapi_percpu_alloc(N) };
         // INVARIANT: Allocated for as many.
         Ok(Self {
             base: NonNull::new(base).ok_or(ENOMEM)?,
-            len,
         })
     }
 
@@ -59,7 +52,7 @@ impl PerCpuCounters {
     /// Context: any.
     #[inline]
     pub fn count(&self, counter: usize, sum: usize, amount: u64) {
-        if counter < self.len && sum < self.len {
+        if counter < N && sum < N {
             // SAFETY: By the type invariant, and the checks above.
             unsafe { bindings::kapi_percpu_count(self.base.as_ptr(), counter, sum, amount) };
         }
@@ -69,7 +62,7 @@ impl PerCpuCounters {
     ///
     /// Context: any.
     pub fn sum(&self, counter: usize) -> u64 {
-        if counter >= self.len {
+        if counter >= N {
             return 0;
         }
         // SAFETY: By the type invariant, and the check above.
@@ -77,7 +70,7 @@ impl PerCpuCounters {
     }
 }
 
-impl Drop for PerCpuCounters {
+impl<const N: usize> Drop for PerCpuCounters<N> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant it is ours, and nobody counts any more.
         unsafe { bindings::kapi_percpu_free(self.base.as_ptr()) };

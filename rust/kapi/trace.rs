@@ -146,17 +146,18 @@ macro_rules! tracepoints {
                     )
                 };
                 if enabled {
+                    // Nothing of this burdens the caller's registers and stack.
                     #[cold]
                     #[inline(never)]
-                    fn fire(event: &$event<'_>) {
-                        let raw = enabled::Event::raw(event);
-                        // SAFETY: Strings are as long as they say, and what the tracepoint keeps of
-                        // all that it copies before it returns.
-                        unsafe { $crate::bindings::$fire(&raw) };
+                    fn fire<'a>(event: impl FnOnce() -> Option<$event<'a>>) {
+                        if let Some(event) = event() {
+                            let raw = enabled::Event::raw(&event);
+                            // SAFETY: Strings are as long as they say, and what the tracepoint keeps
+                            // of all that it copies before it returns.
+                            unsafe { $crate::bindings::$fire(&raw) };
+                        }
                     }
-                    if let Some(event) = event() {
-                        fire(&event);
-                    }
+                    fire(event);
                 }
             }
             #[cfg(not(CONFIG_TRACEPOINTS))]

@@ -6,7 +6,7 @@ mod common;
 
 use common::{seeds, Rng};
 use core_crate::histogram::{
-    bucket, span, Histogram, Span, Stage, BUCKETS, LONGEST_NS, STAGES, UNIT_NS,
+    bucket, span, Histogram, Span, Stage, BUCKETS, LONGEST_NS, OCTAVES, STAGES, UNIT_NS,
 };
 
 /// Times as they come: of every magnitude, often the same, some right at a boundary.
@@ -152,6 +152,18 @@ fn quantiles_against_a_sorted_list() {
             h.quantile(u64::MAX),
             "0 asks for the largest"
         );
+    });
+}
+
+#[test]
+fn powers_of_two_against_a_list() {
+    seeds(300, |rng| {
+        let times = list(rng, 400);
+        let mut want = [0u64; OCTAVES];
+        for t in &times {
+            want[t.checked_ilog2().unwrap_or(0).clamp(5, 39) as usize] += 1;
+        }
+        assert_eq!(histogram(&times).octaves(), want);
     });
 }
 
