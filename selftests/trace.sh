@@ -149,3 +149,6 @@ tests \
 	"synchronously, it is shipped before it is completed" synchronous \
 	"writes that fail are told with their error, and not shipped" failures_show \
 	"changes of state are the kernel log's" states_show
+
+# That the module can go, is then tested with all of them enabled.
+echo 1 >$events/enable
