@@ -33,7 +33,7 @@ kbuild = mkdir -p build && flock build/.kbuild.lock $(in_root) make -C $(or $(kd
 
 cargo = $(in_root) cargo $(1) --manifest-path rust/Cargo.toml
 
-.PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint check proof demo \
+.PHONY: all toolchain module tools host-test model worlds clippy fmt fmt-check lint netlink-gen check proof demo \
 	bench fuzz fuzz-plants debug-check images kills sim sim-proof clean distclean help
 
 all: module tools ## everything below that is needed to use it: the module and the control tool (default)
@@ -72,6 +72,9 @@ sim-proof: $(need) ## the same for many more seeds: SEEDS=1000000
 	@SEEDS=$(or $(SEEDS),1000000) FIRST=$(or $(FIRST),1000000) DMRC_PROOF=$(or $(DMRC_PROOF),$(CURDIR)/build/proof.d/proof) \
 		$(call cargo,test) --package sim -- --nocapture
 
+netlink-gen: $(need) ## what follows from the netlink family's specification: policies, headers, names
+	@$(in_root) scripts/netlink-gen.sh $(kdir)
+
 clippy: $(need) ## lints: the module with the kernel's own set, then the host crates
 	+@$(call kbuild,clippy,CLIPPY=1)
 	@$(call cargo,clippy) --workspace --all-targets -- -D warnings
@@ -86,6 +89,7 @@ fmt-check: $(need) ## say which Rust sources are not formatted
 
 lint: $(need) ## shell scripts through shellcheck, Python compiled, licences named
 	@$(in_root) scripts/lint.sh
+	@$(in_root) scripts/netlink-gen.sh $(kdir) check
 
 check: $(need) ## every test: formatting, lints, host tests, and tests in virtual machines
 	@scripts/check.sh

@@ -27,7 +27,7 @@ for f in $files; do
 	case $f in
 	COPYING | *.lock | *.md | *.json | rust/fuzz/corpus/*) continue ;;
 	esac
-	if [ -f "$f" ] && ! head -n 4 "$f" | grep -q 'SPDX-License-Identifier: GPL-2.0'; then
+	if [ -f "$f" ] && ! head -n 4 "$f" | grep -Eq 'SPDX-License-Identifier: (\(\()?GPL-2.0'; then
 		echo "$f: no SPDX-License-Identifier: GPL-2.0 in its first lines"
 		failed=1
 	fi

@@ -18,16 +18,21 @@
 //! - [`retire`]: when its space is free again
 //! - [`recover`]: how it is found again after a crash
 //! - [`histogram`]: how long all that takes
+//! - [`control`], [`events`], [`lag`], [`netlink`]: what an administrator may do, and is told
 //! - [`plant`]: mistakes on purpose, for the tests
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod control;
+pub mod events;
 pub mod format;
 pub mod histogram;
+pub mod lag;
 pub mod lane;
 pub mod layout;
 pub mod limits;
 pub mod merge;
+pub mod netlink;
 pub mod order;
 pub mod ownership;
 pub mod partner;

@@ -64,6 +64,12 @@ pub const MAX_FRAME_PAYLOAD: u32 = MAX_RECORD_BYTES + 64 * MAX_FRAME_RECORDS as 
 /// Most bytes of data that who submits a write sends to the partner by itself.
 pub const LONE_BYTES: u32 = 8192;
 
+/// Milliseconds between pings.
+pub const PING_MS: core::ops::RangeInclusive<u32> = 10..=60_000;
+
+/// Pings in a row that may be missed.
+pub const PING_MISSES: core::ops::RangeInclusive<u32> = 2..=100;
+
 /// Most words of a table line.
 pub const MAX_TABLE_OPTIONS: usize = 64;
 

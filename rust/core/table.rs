@@ -152,6 +152,11 @@ fn ranged(text: &str, low: u64, high: u64) -> Option<u64> {
     decimal(text).filter(|n| (low..=high).contains(n))
 }
 
+fn within(text: &str, bounds: &core::ops::RangeInclusive<u32>) -> Option<u32> {
+    let n = ranged(text, u64::from(*bounds.start()), u64::from(*bounds.end()))?;
+    u32::try_from(n).ok()
+}
+
 impl<'a> Table<'a> {
     /// Parses the words behind the target's name.
     pub fn parse(words: &[&'a str]) -> Result<Table<'a>, TableError<'a>> {
@@ -323,13 +328,11 @@ impl<'a> Table<'a> {
                 }
             }
             "ping_ms" => {
-                self.ping_ms = ranged(value, 10, 60_000)
-                    .and_then(|n| u32::try_from(n).ok())
+                self.ping_ms = within(value, &limits::PING_MS)
                     .ok_or(bad("10 to 60000 milliseconds are allowed"))?;
             }
             "ping_misses" => {
-                self.ping_misses = ranged(value, 2, 100)
-                    .and_then(|n| u32::try_from(n).ok())
+                self.ping_misses = within(value, &limits::PING_MISSES)
                     .ok_or(bad("2 to 100 are allowed"))?;
             }
             "member" => {

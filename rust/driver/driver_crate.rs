@@ -16,14 +16,20 @@
 //!
 //! The way of a recovery: [`recovery`] (start, scan, takeover, local replay), [`standby`] (the mirror).
 //!
+//! What an administrator is told and may do: [`report`] (`dmsetup status`), [`control`] and [`answers`]
+//! (netlink), [`events`].
+//!
 //! Locks, in the order in which they may be taken (all sleep but the last three):
-//! registry (`REGISTRY`) → `Set::control` → `Set::durable` → `Journal::marks` → `Journal::mirror` →
+//! registry (`REGISTRY`) → list of sets (`SETS`) → `Set::control` → `Set::durable` → `Journal::marks` → `Journal::mirror` →
 //! `Journal::mirrored` → a lane's append lock → a bucket of the range lock → the worker's queues.
 //! `Set::threads`, `Set::watchers` and the locks of `Link` are leaves among those that sleep.
 #![deny(unsafe_code)]
 
 mod alone;
+mod answers;
 mod append;
+mod control;
+mod events;
 mod frames;
 mod handover;
 mod journal;
@@ -34,6 +40,7 @@ mod recovery;
 mod registry;
 mod report;
 mod set;
+mod sets;
 mod shipper;
 mod stages;
 mod standby;
@@ -42,7 +49,7 @@ mod target;
 mod units;
 mod worker;
 
-use kapi_crate::dm;
+use kapi_crate::{dm, genl};
 use kernel::prelude::*;
 
 module! {
@@ -53,9 +60,13 @@ module! {
     license: "GPL",
 }
 
-/// The loaded module: the target is known to device-mapper as long as this lives.
+/// Of the target, and of the module.
+pub(crate) const VERSION: [u32; 3] = [0, 1, 0];
+
+/// The loaded module: the netlink family is there before the target and goes before it; the target is known to device-mapper as long as this lives.
 #[pin_data]
 struct Driver {
+    _family: genl::Registration<control::Operations>,
     #[pin]
     registration: dm::Registration<target::Volume>,
 }
@@ -63,6 +74,7 @@ struct Driver {
 impl kernel::InPlaceModule for Driver {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _family: genl::Registration::new()?,
             registration <- dm::Registration::new(module),
         })
     }

@@ -477,6 +477,32 @@ impl Journal {
         })
     }
 
+    /// Bytes of data of the records behind a sequence.
+    pub(crate) fn bytes_behind(&self, seq: Seq) -> u64 {
+        self.lanes.iter().fold(0, |sum, l| {
+            let head = l.lane.head();
+            // Sequences rise along a lane.
+            let (mut low, mut high) = (l.lane.tail(), head);
+            while low < high {
+                let mid = low.midpoint(high);
+                if l.lane.seq_at(mid).is_some_and(|s| s <= seq) {
+                    low = mid.saturating_add(1);
+                } else {
+                    high = mid;
+                }
+            }
+            let record = |at: Option<u64>| at.and_then(|p| l.lane.record(p));
+            match (record(Some(low)), record(head.checked_sub(1))) {
+                (Some(first), Some(last)) if low < head => sum.saturating_add(
+                    last.data_pos
+                        .saturating_add(u64::from(last.data_bytes()))
+                        .saturating_sub(first.data_pos),
+                ),
+                _ => sum,
+            }
+        })
+    }
+
     /// Draws the consequences of the newest mark if it is durable wherever it has to be: frees space.
     /// Answers the mark if that happened now.
     pub(crate) fn confirm_mark(&self, set: &Set) -> Option<Mark> {

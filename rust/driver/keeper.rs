@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The thread that looks after who owns the set: a standby's watch over its owner, an owner's over its
-//! reservations, its ownership record and its partner. It may wait for units as long as they take;
+//! reservations, its ownership record and its partner; and it tells what was held back. It may wait for units as long as they take;
 //! nothing else waits for it.
 
 use crate::{
-    alone, handover, recovery,
+    alone, events, handover, recovery,
     set::{Phase, Set},
     takeover, units,
 };
@@ -37,6 +37,11 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
         let (interval, _) = set.settings.heartbeat();
         set.keep
             .wait_timeout_ms((interval / 2_000_000).clamp(5, WATCH_MS));
+        events::tick(set);
+        if set.partner.is_none() {
+            // Nobody else will ever own it.
+            continue;
+        }
         match set.phase() {
             Phase::Standby => keeper.stand_by(),
             Phase::Waiting => keeper.miss_partner(),

@@ -120,8 +120,8 @@ pub(crate) fn start(set: &Arc<Set>, say: Say<'_>) -> Result {
     if set.partner.is_some() {
         spawn("link", standby::run)?;
         spawn("send", mirror::run)?;
-        spawn("keep", keeper::run)?;
     }
+    spawn("keep", keeper::run)?;
     spawn("ship", shipper::run)?;
     spawn("work", worker::run)?;
     drop(control);

@@ -3,8 +3,8 @@
 //! Which sets there are. Names are scoped to the network namespace of whoever makes a volume, so that
 //! one kernel can host all controllers of a deployment.
 
-use crate::set::Set;
-use core_crate::table::Table;
+use crate::{events, set::Set, sets};
+use core_crate::{events::Kind, table::Table};
 use kapi_crate::{global::Global, net::NetNs};
 use kernel::{prelude::*, sync::Arc};
 
@@ -53,7 +53,15 @@ pub(crate) fn join(
                 return Err(EBUSY);
             }
         }
-        entries.push(Entry { set: set.clone(), users: 1 }, GFP_KERNEL)?;
+        sets::add(&set)?;
+        let entry = Entry { set: set.clone(), users: 1 };
+        if entries.push(entry, GFP_KERNEL).is_err() {
+            sets::remove(&set);
+            return Err(ENOMEM);
+        }
+        let state = set.phase().as_str();
+        events::note(&set, Kind::Created, "", state, format_args!("its first volume is made"));
+        events::flush(&set);
         Ok(set)
     })
 }
@@ -71,7 +79,17 @@ pub(crate) fn leave(set: &Arc<Set>) {
                 return;
             }
         }
+        sets::close(set);
         set.stop();
+        events::note(
+            set,
+            Kind::Removed,
+            "stopping",
+            "",
+            format_args!("its last volume is gone"),
+        );
+        events::flush(set);
+        sets::remove(set);
         let _ = entries.remove(i);
         if entries.is_empty() {
             // An empty vector keeps its memory otherwise, also over the end of the module.

@@ -3,7 +3,9 @@
 //! What an administrator is told: status, table, counters. Words, not bit masks.
 
 use crate::{
-    set::{mode_word, Phase, Set},
+    events,
+    journal::Journal,
+    set::{Phase, Set},
     target::Volume,
 };
 use core::{
@@ -12,7 +14,8 @@ use core::{
 };
 use core_crate::{
     format::{Copy_, Role, Super},
-    ownership::{Found, PartnerLost},
+    ownership::{Found, Ownership, PartnerLost},
+    table::Mode,
     units::Seq,
 };
 use kapi_crate::time;
@@ -80,6 +83,21 @@ impl Counters {
         self.full.swap(full, Ordering::Relaxed) != full
     }
 
+    /// Whether writes wait for space in the log just now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Of the last takeover, how many records it found and how many nanoseconds it took.
+    pub(crate) fn last_takeover(&self) -> Option<(u64, u64)> {
+        (self.takeover_began.load(Ordering::Relaxed) != 0).then(|| {
+            (
+                self.takeover_records.load(Ordering::Relaxed),
+                self.takeover_ns.load(Ordering::Relaxed),
+            )
+        })
+    }
+
     /// Notes whether the remote fails; answers whether that is news.
     pub(crate) fn remote_lost(&self, lost: bool) -> bool {
         self.remote_lost.swap(lost, Ordering::Relaxed) != lost
@@ -90,33 +108,29 @@ impl Counters {
 pub(crate) fn status(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
     let set = &*volume.set;
     let durable = *set.durable.lock();
-    let role = match durable.map(|d| d.role) {
-        Some(Role::Owner) => "owner",
-        Some(Role::Standby) => "standby",
-        None => "blank",
-    };
     write!(
         out,
-        "set {} role {role} state {} since {} generation {}",
+        "set {} role {} state {} since {} generation {}",
         set.name.as_str(),
+        role_word(durable.as_ref()),
         set.phase().as_str(),
         set.since(),
         durable.map_or(0, |d| d.generation.0),
     )?;
     write!(out, " partner {}", partner_word(set))?;
     if let Some(d) = durable {
-        let copy = match (d.role, d.copy) {
-            (Role::Standby, Copy_::Complete) => "complete",
-            (Role::Standby, Copy_::Incomplete) => "incomplete",
-            (Role::Owner, _) => set.mirror().map_or("unknown", |m| m.as_str()),
-        };
-        write!(out, " mirror {copy}")?;
+        write!(
+            out,
+            " mirror {}",
+            mirror_word(set, Some(&d)).unwrap_or("unknown")
+        )?;
         ownership(set, &d, out)?;
     }
     write!(
         out,
-        " mode {}",
-        mode_word(set.settings.sync.load(Ordering::Relaxed))
+        " mode {} shipping {}",
+        mode_word(set.settings_now().mode),
+        shipping_word(set)
     )?;
     progress(set, out)?;
     missing(volume, out)?;
@@ -132,12 +146,11 @@ pub(crate) fn status(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
         n(&c.local_errors),
         n(&c.replayed),
     )?;
-    if n(&c.takeover_began) != 0 {
+    if let Some((records, ns)) = c.last_takeover() {
         write!(
             out,
-            " takeover_records {} takeover_ms {}",
-            n(&c.takeover_records),
-            n(&c.takeover_ns) / 1_000_000
+            " takeover_records {records} takeover_ms {}",
+            ns / 1_000_000
         )?;
     }
     Ok(())
@@ -145,37 +158,133 @@ pub(crate) fn status(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
 
 /// What keeps two nodes from serving at once, and what the ownership record says.
 fn ownership(set: &Set, mine: &Super, out: &mut dyn fmt::Write) -> fmt::Result {
-    let fencing = if mine.unfenced {
+    let lost = partner_lost_word(set.settings.partner_lost());
+    let fencing = fencing_word(set, Some(mine));
+    write!(out, " fencing {fencing} partner_lost {lost}")?;
+    let found = set.known_record();
+    if found == Found::Unused {
+        return Ok(());
+    }
+    write!(out, " record {}", record_word(&found, mine.node))?;
+    let Found::Record(r) = found else {
+        return Ok(());
+    };
+    write!(
+        out,
+        " record_generation {} record_mirror {}",
+        r.generation,
+        record_mirror_word(&r)
+    )?;
+    match r.stale {
+        None => Ok(()),
+        Some(s) => write!(
+            out,
+            " out_of_date_since {} out_of_date_generation {}",
+            s.since, s.generation
+        ),
+    }
+}
+
+// Words. All of them stand in `Documentation/netlink/specs/remote-copy.yaml`, in the enumeration named,
+// which is where netlink takes their numbers from (`core_crate::netlink::words`).
+
+/// `set-role`.
+pub(crate) fn role_word(durable: Option<&Super>) -> &'static str {
+    match durable.map(|d| d.role) {
+        Some(Role::Owner) => "owner",
+        Some(Role::Standby) => "standby",
+        None => "blank",
+    }
+}
+
+/// `mirror-state`; none while the log is blank.
+pub(crate) fn mirror_word(set: &Set, durable: Option<&Super>) -> Option<&'static str> {
+    Some(match durable.map(|d| (d.role, d.copy))? {
+        (Role::Standby, Copy_::Complete) => "complete",
+        (Role::Standby, Copy_::Incomplete) => "incomplete",
+        (Role::Owner, _) => set.mirror().map_or("unknown", |m| m.as_str()),
+    })
+}
+
+/// `fencing`.
+pub(crate) fn fencing_word(set: &Set, mine: Option<&Super>) -> &'static str {
+    if mine.is_some_and(|m| m.unfenced) {
         "unfenced"
     } else {
         set.fencing().as_str()
-    };
-    let lost = match set.settings.partner_lost() {
+    }
+}
+
+/// `partner-lost`.
+pub(crate) fn partner_lost_word(lost: PartnerLost) -> &'static str {
+    match lost {
         PartnerLost::Wait => "wait",
         PartnerLost::Continue => "continue",
-    };
-    write!(out, " fencing {fencing} partner_lost {lost}")?;
-    match set.known_record() {
-        Found::Unused => Ok(()),
-        Found::Blank => write!(out, " record blank"),
-        Found::Unreadable => write!(out, " record unreadable"),
-        Found::Record(r) => {
-            let whose = if r.node == mine.node {
-                "mine"
-            } else {
-                "partner"
-            };
-            write!(out, " record {whose} record_generation {}", r.generation)?;
-            match r.stale {
-                None => write!(out, " record_mirror up-to-date"),
-                Some(s) => write!(
-                    out,
-                    " record_mirror out-of-date out_of_date_since {} out_of_date_generation {}",
-                    s.since, s.generation
-                ),
-            }
-        }
     }
+}
+
+/// `takeover-policy`.
+pub(crate) fn takeover_word(auto: bool) -> &'static str {
+    if auto {
+        "auto"
+    } else {
+        "manual"
+    }
+}
+
+/// `mode`.
+pub(crate) fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Async => "async",
+        Mode::Sync => "sync",
+    }
+}
+
+/// `shipping-state`.
+pub(crate) fn shipping_word(set: &Set) -> &'static str {
+    if set.paused.load(Ordering::Relaxed) {
+        "paused"
+    } else {
+        "running"
+    }
+}
+
+/// `record-state`, as the node of that number sees it.
+pub(crate) fn record_word(found: &Found, node: u32) -> &'static str {
+    match found {
+        Found::Unused => "unused",
+        Found::Blank => "blank",
+        Found::Unreadable => "unreadable",
+        Found::Record(r) if r.node == node => "mine",
+        Found::Record(_) => "partner",
+    }
+}
+
+/// `record-mirror`.
+pub(crate) fn record_mirror_word(r: &Ownership) -> &'static str {
+    if r.stale.is_some() {
+        "out-of-date"
+    } else {
+        "up-to-date"
+    }
+}
+
+/// `remote-state`.
+pub(crate) fn remote_word(set: &Set, journal: &Journal) -> &'static str {
+    if set.out_of_step.load(Ordering::Relaxed) {
+        "out-of-step"
+    } else if set.counters.remote_lost.load(Ordering::Relaxed) {
+        "lost"
+    } else if seq_remote(journal) >= journal.order.last() {
+        "in-step"
+    } else {
+        "behind"
+    }
+}
+
+/// Every sequence up to this one is durable at the remote.
+pub(crate) fn seq_remote(journal: &Journal) -> Seq {
+    Seq(journal.durable_remote.load(Ordering::Relaxed))
 }
 
 /// What a forced takeover left out at the remote, of this volume.
@@ -196,37 +305,71 @@ fn missing(volume: &Volume, out: &mut dyn fmt::Write) -> fmt::Result {
     }
 }
 
+/// How far the remote is behind, and how full the log is.
+pub(crate) struct Progress {
+    pub(crate) last: Seq,
+    pub(crate) remote: Seq,
+    pub(crate) behind_bytes: u64,
+    pub(crate) behind_ns: u64,
+    pub(crate) records: u64,
+    pub(crate) records_max: u64,
+    pub(crate) bytes: u64,
+    pub(crate) bytes_max: u64,
+}
+
+impl Progress {
+    pub(crate) fn of(set: &Set, journal: &Journal) -> Progress {
+        let remote = seq_remote(journal);
+        let last = journal.order.last();
+        let (records, bytes) = journal.used();
+        let g = &journal.geometry;
+        Progress {
+            last,
+            remote,
+            behind_bytes: journal.bytes_behind(remote),
+            behind_ns: events::behind_ns(set, last, remote),
+            records,
+            records_max: u64::from(g.lanes()).saturating_mul(u64::from(g.lane_records())),
+            bytes,
+            bytes_max: u64::from(g.lanes()).saturating_mul(g.lane_data()),
+        }
+    }
+
+    /// Records that the remote has not got.
+    pub(crate) fn behind(&self) -> u64 {
+        self.last.0.saturating_sub(self.remote.0)
+    }
+}
+
 /// Where each sequence stands, and how full the log is; of an owner only.
 fn progress(set: &Set, out: &mut dyn fmt::Write) -> fmt::Result {
     let Some(journal) = set.journal() else {
         return Ok(());
     };
-    let (mark, last) = (journal.marks.lock().mark, journal.order.last());
-    let remote = Seq(journal.durable_remote.load(Ordering::Relaxed));
-    let word = if set.out_of_step.load(Ordering::Relaxed) {
-        "out-of-step"
-    } else if set.counters.remote_lost.load(Ordering::Relaxed) {
-        "lost"
-    } else if remote >= last {
-        "in-step"
-    } else {
-        "behind"
-    };
-    let (records, bytes) = journal.used();
-    let g = &journal.geometry;
+    let mark = journal.marks.lock().mark;
+    let p = Progress::of(set, journal);
     write!(
         out,
-        " remote {word} behind {} seq_last {last} seq_acked {} seq_remote {remote} seq_retired {} \
-         log_records {records}/{} log_bytes {bytes}/{}",
-        last.0.saturating_sub(remote.0),
+        " remote {} behind {} behind_bytes {} behind_ns {} seq_last {} seq_acked {} seq_remote {} \
+         seq_retired {} log_records {}/{} log_bytes {}/{} throttled {}",
+        remote_word(set, journal),
+        p.behind(),
+        p.behind_bytes,
+        p.behind_ns,
+        p.last,
         journal.order.acked(),
+        p.remote,
         mark.retired,
-        u64::from(g.lanes()) * u64::from(g.lane_records()),
-        u64::from(g.lanes()) * g.lane_data(),
+        p.records,
+        p.records_max,
+        p.bytes,
+        p.bytes_max,
+        u8::from(set.counters.is_full()),
     )
 }
 
-fn partner_word(set: &Set) -> &'static str {
+/// `partner-state`.
+pub(crate) fn partner_word(set: &Set) -> &'static str {
     match (&set.partner, set.link.is_up()) {
         (None, _) => "none",
         (Some(_), true) => "connected",

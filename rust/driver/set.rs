@@ -3,6 +3,7 @@
 //! A set: the volumes that share one log and one order of writes, and this node's part in it.
 
 use crate::{
+    events::{self, Notes},
     journal::{Journal, Region},
     mirror::Link,
     record::RecordPlace,
@@ -13,6 +14,7 @@ use crate::{
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core_crate::{
+    control,
     format::{Copy_, Key, Mark, NodeKey, Role, SetName, Super},
     layout::{mark_offset, superblock_offset, Geometry},
     limits,
@@ -173,6 +175,18 @@ impl Settings {
             .store(t.ping_misses.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Takes over what was decided.
+    pub(crate) fn put(&self, s: &control::Settings) {
+        self.sync.store(s.mode == Mode::Sync, Ordering::Relaxed);
+        self.auto_takeover.store(s.auto_takeover, Ordering::Relaxed);
+        self.fenced_externally
+            .store(s.fencing == Fencing::External, Ordering::Relaxed);
+        self.goes_on
+            .store(s.partner_lost == PartnerLost::Continue, Ordering::Relaxed);
+        self.ping_ms.store(s.ping_ms, Ordering::Relaxed);
+        self.ping_misses.store(s.ping_misses, Ordering::Relaxed);
+    }
+
     /// Those of one table line.
     pub(crate) fn new(t: &Table<'_>) -> Settings {
         Settings::from_table(t)
@@ -245,6 +259,8 @@ pub(crate) struct Set {
     pub(crate) out_of_step: AtomicBool,
     /// The shipper has something at the remote, or may.
     pub(crate) shipping: AtomicBool,
+    /// An administrator wants the shipper to take no more records.
+    pub(crate) paused: AtomicBool,
     /// A unit has told this node that it was preempted; the worker has yet to say so.
     preempted: AtomicBool,
     /// Which volumes are suspended.
@@ -262,6 +278,9 @@ pub(crate) struct Set {
     pub(crate) queues: Queues,
     pub(crate) counters: Counters,
     pub(crate) latency: Latency,
+    /// What has happened, for who listens.
+    #[pin]
+    pub(crate) notes: Notes,
     pub(crate) link: Link,
     /// Serialises start, takeover and step-down.
     #[pin]
@@ -439,6 +458,7 @@ impl Set {
                 journal_last: AtomicUsize::new(1),
                 out_of_step: AtomicBool::new(durable.is_some_and(|d| d.missing.is_some())),
                 shipping: AtomicBool::new(false),
+                paused: AtomicBool::new(false),
                 preempted: AtomicBool::new(false),
                 suspended: Volumes::new(),
                 handover: AtomicU32::new(0),
@@ -449,6 +469,7 @@ impl Set {
                 queues <- Queues::new(),
                 counters: Counters::new(),
                 latency,
+                notes <- Notes::new()?,
                 link,
                 control <- new_mutex!(Control { started: false }),
                 durable <- new_mutex!(durable),
@@ -463,6 +484,43 @@ impl Set {
             }? Error),
             GFP_KERNEL,
         )
+    }
+
+    /// What can be changed at run time, as it is.
+    pub(crate) fn settings_now(&self) -> control::Settings {
+        let s = &self.settings;
+        control::Settings {
+            mode: if s.sync.load(Ordering::Relaxed) {
+                Mode::Sync
+            } else {
+                Mode::Async
+            },
+            partner_lost: s.partner_lost(),
+            auto_takeover: s.auto_takeover.load(Ordering::Relaxed),
+            fencing: self.fencing(),
+            ping_ms: s.ping_ms.load(Ordering::Relaxed),
+            ping_misses: s.ping_misses.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How many of its volumes are there.
+    pub(crate) fn volumes(&self) -> u32 {
+        self.members.iter().filter(|m| m.as_ref().is_some()).count() as u32
+    }
+
+    /// The log's device in the table line.
+    pub(crate) fn log_path(&self) -> &str {
+        self.log_path.to_str().unwrap_or("")
+    }
+
+    /// Its number.
+    pub(crate) fn log_dev(&self) -> u32 {
+        self.log_dev
+    }
+
+    /// First byte of the log on it.
+    pub(crate) fn log_offset(&self) -> u64 {
+        self.log_offset
     }
 
     /// Whether it is the set of that name in that namespace.
@@ -580,6 +638,13 @@ impl Set {
             why
         );
         self.state_changed(from, to, why);
+        events::note_state(self, from, to, why);
+        if !to.owns() && to != Phase::Failed {
+            crate::control::go_on(
+                self,
+                format_args!("this node does not own the set any more"),
+            );
+        }
         self.work.signal();
         self.ship.signal();
         self.send.signal();
@@ -687,6 +752,8 @@ impl Set {
     /// Something happened that an administrator may wait for: ends `dmsetup wait` on the set's volumes.
     /// Process context.
     pub(crate) fn event(&self) {
+        events::observe(self);
+        events::flush(self);
         for (_, handle) in self.watchers.lock().iter() {
             handle.table_event();
         }
@@ -765,6 +832,12 @@ impl Set {
     /// sees what was written before, or the writer sees that it is wanted.
     pub(crate) fn shipper_sleeps(&self, sleeps: bool) {
         self.ship_wanted.store(sleeps, Ordering::SeqCst);
+    }
+
+    /// The same, without waiting for who is changing it: 0 then.
+    pub(crate) fn known_generation(&self) -> Generation {
+        let durable = self.durable.try_lock().and_then(|d| *d);
+        durable.map_or(Generation(0), |s| s.generation)
     }
 
     /// The generation that this node knows of.
@@ -934,13 +1007,4 @@ fn format(
     log.write(superblock_offset(1) as usize, &new.seal(crc32c))?;
     log.fence();
     Ok(new)
-}
-
-/// Settings as words, for the table line.
-pub(crate) fn mode_word(sync: bool) -> &'static str {
-    if sync {
-        "sync"
-    } else {
-        "async"
-    }
 }

@@ -415,7 +415,10 @@ impl<'a> Work<'a> {
     }
 
     fn issue(&mut self) {
-        while time::now_ns() >= self.retry_at && self.set.phase() == Phase::Serving {
+        while time::now_ns() >= self.retry_at
+            && self.set.phase() == Phase::Serving
+            && !self.set.paused.load(Ordering::Relaxed)
+        {
             let Ok(ship) = self.shipper.next(self.journal) else {
                 return;
             };

@@ -3,7 +3,7 @@
 //! The device-mapper target: one volume.
 
 use crate::{
-    alone, append, handover, recovery, registry, report,
+    alone, append, control, handover, recovery, registry, report,
     set::{Member, Phase, Set, Settings},
     takeover,
     worker::Io,
@@ -28,6 +28,8 @@ pub(crate) struct Volume {
     dev: DmDev,
     local: BlockDevice,
     settings: Settings,
+    /// They were applied: a table says what holds when it is loaded, not again at each resume.
+    applied: AtomicBool,
     handle: TargetHandle,
     /// By which number the set knows its handle.
     watch: u64,
@@ -39,7 +41,7 @@ pub(crate) struct Volume {
 
 impl Target for Volume {
     const NAME: &'static CStr = c"remote-copy";
-    const VERSION: [u32; 3] = [0, 1, 0];
+    const VERSION: [u32; 3] = crate::VERSION;
     const SINGLETON: bool = true;
     type Io = Io;
 
@@ -96,6 +98,7 @@ impl Target for Volume {
                     dev,
                     local,
                     settings: Settings::new(&table),
+                    applied: AtomicBool::new(false),
                     handle,
                     watch,
                     words,
@@ -181,7 +184,9 @@ impl Target for Volume {
     }
 
     fn preresume(&self) -> Result {
-        self.set.settings.apply(&self.settings);
+        if !self.applied.swap(true, Ordering::Relaxed) {
+            self.set.settings.apply(&self.settings);
+        }
         // Writes that had to wait go to the local device from the set, not from here.
         let member = self.set.members.get(usize::from(self.member));
         if !member
@@ -218,6 +223,12 @@ impl Target for Volume {
             ["detach", "force"] => alone::go_alone(&self.set, true, &mut say).map(|()| false),
             ["swap"] => handover::swap(&self.set, &mut say).map(|()| false),
             ["in_step", "force"] => alone::back_in_step(&self.set, &mut say).map(|()| false),
+            ["pause"] => control::pause(&self.set, false, &mut say).map(|()| false),
+            ["pause", "force"] => control::pause(&self.set, true, &mut say).map(|()| false),
+            ["resume"] => {
+                control::resume(&self.set);
+                Ok(false)
+            }
             ["stats"] => {
                 report::status(self, out).map_err(|_| ENOSPC)?;
                 Ok(true)
@@ -225,7 +236,7 @@ impl Target for Volume {
             _ => {
                 say(format_args!(
                     "unknown message '{}'; there are: stats, takeover, takeover force, detach force, swap, \
-                     in_step force",
+                     in_step force, pause, pause force, resume",
                     args.first().copied().unwrap_or("")
                 ));
                 Err(EINVAL)

@@ -18,6 +18,7 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
+#include "genl.h"
 #include "shim.h"
 #include "rcopy_trace.h"
 

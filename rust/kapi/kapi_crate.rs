@@ -17,6 +17,7 @@
 //! | `pmem.rs`       | DAX devices, non-temporal stores, CRC32C | open: process; access: any          |
 //! | `pr.rs`         | persistent reservations                  | process, may sleep                  |
 //! | `net.rs`        | network namespaces, TCP sockets          | process, may sleep                  |
+//! | `genl.rs`       | generic netlink: operations, dumps, events| process, may sleep                 |
 //! | `thread.rs`     | kernel threads                           | process, may sleep                  |
 //! | `event.rs`      | wait queues                              | signal: any; wait: process          |
 //! | `noio.rs`       | `memalloc_noio_save()`                   | process                             |
@@ -39,6 +40,7 @@ pub mod blkdev;
 pub mod cpu;
 pub mod dm;
 pub mod event;
+pub mod genl;
 pub mod global;
 pub mod iobuf;
 pub mod iopool;

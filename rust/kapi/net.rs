@@ -65,6 +65,23 @@ impl NetNs {
         Self(unsafe { NonNull::new_unchecked(bindings::kapi_get_current_net()) })
     }
 
+    /// Another reference on a namespace.
+    ///
+    /// # Safety
+    ///
+    /// `net` is valid, and somebody else holds it during the call.
+    pub(crate) unsafe fn from_raw(net: *mut bindings::net) -> Self {
+        // SAFETY: As the caller promises.
+        unsafe { bindings::kapi_get_net(net) };
+        // SAFETY: As the caller promises.
+        // INVARIANT: A reference was taken.
+        Self(unsafe { NonNull::new_unchecked(net) })
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut bindings::net {
+        self.0.as_ptr()
+    }
+
     /// The namespace's inode number, as in `/proc/self/ns/net`. Context: any.
     pub fn inum(&self) -> u32 {
         // SAFETY: We have a reference; the number does not change.

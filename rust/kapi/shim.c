@@ -329,17 +329,18 @@ u64 kapi_percpu_sum(u64 *base, size_t counter)
 	return sum;
 }
 
-/* global.rs: one mutex for all of them; they are for set-up and tear-down. */
-static DEFINE_MUTEX(kapi_globals);
+/* global.rs: one mutex for all of a level. */
+static DEFINE_MUTEX(kapi_globals_0);
+static DEFINE_MUTEX(kapi_globals_1);
 
-void kapi_global_lock(void)
+void kapi_global_lock(unsigned int level)
 {
-	mutex_lock(&kapi_globals);
+	mutex_lock(level ? &kapi_globals_1 : &kapi_globals_0);
 }
 
-void kapi_global_unlock(void)
+void kapi_global_unlock(unsigned int level)
 {
-	mutex_unlock(&kapi_globals);
+	mutex_unlock(level ? &kapi_globals_1 : &kapi_globals_0);
 }
 
 /* blkdev.rs: a kernel thread's root is the empty one in which it was started. */

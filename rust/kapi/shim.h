@@ -77,8 +77,8 @@ void kapi_percpu_count(u64 *base, size_t counter, size_t sum, u64 amount);
 u64 kapi_percpu_sum(u64 *base, size_t counter);
 
 /* global.rs */
-void kapi_global_lock(void);
-void kapi_global_unlock(void);
+void kapi_global_lock(unsigned int level);
+void kapi_global_unlock(unsigned int level);
 
 /* time.rs, cpu.rs */
 unsigned long kapi_msecs_to_jiffies(unsigned int ms);

@@ -83,6 +83,16 @@ pub fn wall_clock_secs() -> u64 {
     u64::try_from(now).unwrap_or(0)
 }
 
+/// Nanoseconds since 1970 (UTC), for what people read; it may jump.
+///
+/// Context: any.
+#[inline]
+pub fn wall_clock_ns() -> u64 {
+    // SAFETY: Takes no argument and may be called from any context.
+    let now = unsafe { bindings::ktime_get_real() };
+    u64::try_from(now).unwrap_or(0)
+}
+
 /// Sleeps for at least `ms` milliseconds. Not ended by [`Thread::stop`](crate::thread::Thread):
 /// a thread that may be stopped waits on an [`Event`](crate::event::Event) instead.
 ///

@@ -108,6 +108,11 @@ class Tree:
                 if path.endswith(".so"):
                     self.libraries_of(path)
                 self.copy(path, path)
+        # What the kernel's netlink client reads specifications with; its part in C is not needed.
+        import yaml
+        for name in os.listdir(os.path.dirname(yaml.__file__)):
+            if name.endswith(".py"):
+                self.copy(os.path.join(os.path.dirname(yaml.__file__), name), f"{where}/yaml/{name}")
         # Compiled ahead: an emulated guest takes seconds for what takes milliseconds here.
         # Checked by nothing at run time, as the times in the archive mean nothing.
         subprocess.run([sys.executable, "-m", "compileall", "-q", "-j", "2", "-s", self.top,

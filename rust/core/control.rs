@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an administrator may change while a set is at work. Decisions only.
+
+use crate::{
+    limits::{PING_MISSES, PING_MS},
+    ownership::{Fencing, PartnerLost},
+    table::Mode,
+};
+use core::fmt;
+
+/// What can be changed without making the set anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// When writes are acknowledged.
+    pub mode: Mode,
+    /// What an owner does without its partner.
+    pub partner_lost: PartnerLost,
+    /// Whether the standby takes over by itself.
+    pub auto_takeover: bool,
+    /// How the old owner is stopped.
+    pub fencing: Fencing,
+    /// Milliseconds between pings.
+    pub ping_ms: u32,
+    /// Pings in a row that may be missed.
+    pub ping_misses: u32,
+}
+
+/// Some of them, with their new values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Change {
+    /// See [`Settings`], also for the others.
+    pub mode: Option<Mode>,
+    /// .
+    pub partner_lost: Option<PartnerLost>,
+    /// .
+    pub auto_takeover: Option<bool>,
+    /// .
+    pub fencing: Option<Fencing>,
+    /// .
+    pub ping_ms: Option<u32>,
+    /// .
+    pub ping_misses: Option<u32>,
+}
+
+/// What else counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Circumstances {
+    /// There is an ownership record.
+    pub record: bool,
+    /// Shipping is paused.
+    pub paused: bool,
+    /// The caller knows what it may cost.
+    pub force: bool,
+}
+
+/// Which setting a refusal is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// See [`Settings`], also for the others.
+    Mode,
+    /// .
+    PartnerLost,
+    /// .
+    Takeover,
+    /// .
+    Fencing,
+    /// .
+    PingMs,
+    /// .
+    PingMisses,
+}
+
+/// Why something is not changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// No setting was named.
+    Nothing,
+    /// `takeover auto` where nobody keeps the old owner from writing.
+    Unfenced(Setting),
+    /// `partner_lost continue` without an ownership record.
+    NoRecord,
+    /// Reservations come and go with the table line.
+    FencingFixed,
+    /// A number out of its bounds.
+    Bounds(Setting, u32, u32),
+    /// Every write would wait: `force`.
+    WritesWait(Setting),
+    /// It is not this node that ships.
+    NotOwner,
+}
+
+impl Refused {
+    /// Which setting it is about, if one.
+    pub fn setting(&self) -> Option<Setting> {
+        match self {
+            Refused::Unfenced(s) | Refused::Bounds(s, _, _) | Refused::WritesWait(s) => Some(*s),
+            Refused::NoRecord => Some(Setting::PartnerLost),
+            Refused::FencingFixed => Some(Setting::Fencing),
+            Refused::Nothing | Refused::NotOwner => None,
+        }
+    }
+}
+
+/// Short: an extended acknowledgement has room for 79 bytes.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Nothing => "no setting is named",
+            Refused::Unfenced(_) => {
+                "takeover auto and fencing none: the old owner might still write"
+            }
+            Refused::NoRecord => "partner-lost continue needs an ownership record (metadata)",
+            Refused::FencingFixed => "only none and external can be exchanged; load another table",
+            Refused::Bounds(_, low, high) => return write!(f, "{low} to {high} are allowed"),
+            Refused::WritesWait(_) => {
+                "shipping is paused and mode sync: every write waits; use force"
+            }
+            Refused::NotOwner => "this node does not own the set: it does not ship",
+        })
+    }
+}
+
+/// The settings after a change: all of it, or nothing.
+///
+/// # Errors
+///
+/// Why not.
+pub fn change(now: &Settings, to: &Change, at: &Circumstances) -> Result<Settings, Refused> {
+    if *to == Change::default() {
+        return Err(Refused::Nothing);
+    }
+    let new = Settings {
+        mode: to.mode.unwrap_or(now.mode),
+        partner_lost: to.partner_lost.unwrap_or(now.partner_lost),
+        auto_takeover: to.auto_takeover.unwrap_or(now.auto_takeover),
+        fencing: to.fencing.unwrap_or(now.fencing),
+        ping_ms: to.ping_ms.unwrap_or(now.ping_ms),
+        ping_misses: to.ping_misses.unwrap_or(now.ping_misses),
+    };
+    let plain = |f: Fencing| matches!(f, Fencing::None | Fencing::External);
+    if new.fencing != now.fencing && !(plain(new.fencing) && plain(now.fencing)) {
+        return Err(Refused::FencingFixed);
+    }
+    if new.auto_takeover && new.fencing == Fencing::None {
+        // Said of what the caller named.
+        return Err(Refused::Unfenced(if to.auto_takeover == Some(true) {
+            Setting::Takeover
+        } else {
+            Setting::Fencing
+        }));
+    }
+    if to.partner_lost == Some(PartnerLost::Continue) && !at.record {
+        return Err(Refused::NoRecord);
+    }
+    if !PING_MS.contains(&new.ping_ms) {
+        let bounds = (*PING_MS.start(), *PING_MS.end());
+        return Err(Refused::Bounds(Setting::PingMs, bounds.0, bounds.1));
+    }
+    if !PING_MISSES.contains(&new.ping_misses) {
+        let bounds = (*PING_MISSES.start(), *PING_MISSES.end());
+        return Err(Refused::Bounds(Setting::PingMisses, bounds.0, bounds.1));
+    }
+    if new.mode == Mode::Sync && now.mode != Mode::Sync && at.paused && !at.force {
+        return Err(Refused::WritesWait(Setting::Mode));
+    }
+    Ok(new)
+}
+
+/// Whether shipping may be paused.
+///
+/// # Errors
+///
+/// Why not.
+pub fn pause(owner: bool, mode: Mode, force: bool) -> Result<(), Refused> {
+    if !owner {
+        return Err(Refused::NotOwner);
+    }
+    if mode == Mode::Sync && !force {
+        return Err(Refused::WritesWait(Setting::Mode));
+    }
+    Ok(())
+}
