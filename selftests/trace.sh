@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 600
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --timeout 600 --add Documentation/netlink/specs --add build/linux/tools/net/ynl/pyynl
 #
-# Tracepoints: the life of each write, stage by stage, and the states of a set.
+# Tracepoints: the life of each write, stage by stage, and the states of a set; and the histograms, which
+# have to say the same.
 
 . "$(dirname "$0")/topology.sh"
 
@@ -36,6 +37,18 @@ unwatch()
 
 lives() { run python3 "$here/lib/lives.py" "$@"; }
 
+# What netlink says of how long stages take, against the events.
+histograms()
+{
+	for YNL in "$here/../build/linux/tools/net/ynl/pyynl" /usr/share/ynl /usr/src/linux/tools/net/ynl/pyynl; do
+		[ ! -e "$YNL/lib/ynl.py" ] || break
+	done
+	SPEC=$here/../Documentation/netlink/specs/remote-copy.yaml
+	[ -e "$SPEC" ] || SPEC=$here/remote-copy.yaml
+	export YNL SPEC
+	a1 python3 "$here/lib/lives.py" histogram "$state/trace" s1
+}
+
 # The first write that was accepted, in all its stages.
 show_one()
 {
@@ -61,6 +74,7 @@ every_write()	# <async or sync> <stage>...: of those that were accepted, none fa
 	local mode=$1
 	shift
 	lives writes "$state/trace" "$mode" "$(status_field a1-v writes)" 0 "$@"
+	histograms
 }
 
 alone()
@@ -106,6 +120,7 @@ failures_show()
 	settle a1-v
 	unwatch
 	lives writes "$state/trace" async 4 2 accepted logged mirrored local completed shipped retired
+	histograms
 	grep -q ': rcopy_local: .* sector=16 .*error=-5' "$state/trace"
 	grep -q ': rcopy_completed: .* sector=16 .*error=-5' "$state/trace"
 	[ "$(grep -c ': rcopy_logged: .* op=cancel ' "$state/trace")" = 2 ]

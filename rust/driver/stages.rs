@@ -73,10 +73,6 @@ impl Latency {
     }
 
     /// What all processors have counted of a stage. Process context.
-    #[expect(
-        dead_code,
-        reason = "the netlink family, which shows it, is not there yet"
-    )]
     ///
     /// # Errors
     ///

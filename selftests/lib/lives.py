@@ -6,9 +6,13 @@
                                               of each write all these stages, once, in order
     lives.py states <trace> <kernel log>      the same changes of state in both, in the same order
 
+    lives.py histogram <trace> <set>          stats-get has the times that the events have, stage by stage;
+                                              YNL and SPEC as for ynl.py
+
 The trace has to come with a clock that never goes back (trace_clock: counter), and nothing may be lost.
 """
 
+import os
 import re
 import sys
 from collections import defaultdict, deque
@@ -183,7 +187,35 @@ def states(args):
             now[who] = e["new"]
 
 
-COMMANDS = {"writes": writes, "states": states}
+def histogram(args):
+    sys.path.insert(0, os.environ["YNL"])
+    from lib import YnlFamily
+    family = YnlFamily(os.environ["SPEC"], schema="")
+    stats = family.do("stats-get", {"set": args[1]})
+    if family.dump("stats-get", {}) != [stats]:
+        die("the dump says something else")
+    hosts, _ = lives(args[0])
+    said = {x["stage"]: x for x in stats["latency"]}
+    if list(said) != STAGES:
+        die(f"stages: {list(said)}")
+    for stage, x in said.items():
+        # A write that fails was logged and mirrored all the same.
+        times = [life.ns(stage) for life in hosts if stage in life.events and
+                 (stage in ("logged", "mirrored") or life.events["completed"][1]["error"] == 0)]
+        buckets = [0] * 40
+        for ns in times:
+            buckets[min(max(ns.bit_length() - 1, 5), 39)] += 1
+        want = {"stage": stage, "count": len(times), "sum-ns": sum(times), "buckets": buckets}
+        if x != want:
+            die(f"the events have {want}, the histogram {x}")
+        print(f"{stage}: {len(times)} writes, {sum(times)} ns")
+    done = sum(1 for life in hosts if life.events["completed"][1]["error"] == 0)
+    if said["completed"]["count"] != done:
+        die(f"{done} writes were acknowledged: {said['completed']}")
+
+
+STAGES = ["logged", "mirrored", "local", "completed", "shipped", "retired"]
+COMMANDS = {"writes": writes, "states": states, "histogram": histogram}
 
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
