@@ -17,6 +17,7 @@
 //! - [`merge`], [`ship`]: its way to the remote
 //! - [`retire`]: when its space is free again
 //! - [`recover`]: how it is found again after a crash
+//! - [`histogram`]: how long all that takes
 //! - [`control`], [`events`], [`lag`], [`netlink`]: what an administrator may do, and is told
 //! - [`plant`]: mistakes on purpose, for the tests
 #![cfg_attr(not(MODULE), no_std)]
@@ -25,6 +26,7 @@
 pub mod control;
 pub mod events;
 pub mod format;
+pub mod histogram;
 pub mod lag;
 pub mod lane;
 pub mod layout;

@@ -19,7 +19,7 @@ pub const MAX_LANES: usize = 32;
 /// Most volumes of a set.
 pub const MAX_MEMBERS: usize = 64;
 
-/// Most records of a log, over all lanes: what the driver remembers of each costs 56 bytes.
+/// Most records of a log, over all lanes: what the driver remembers of each costs 64 bytes.
 pub const MAX_RECORDS: u32 = 1 << 20;
 
 /// Fewest records in one lane.

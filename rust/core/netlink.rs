@@ -338,7 +338,7 @@ pub mod latency {
     pub const COUNT: u16 = 2;
     /// `sum-ns`
     pub const SUM_NS: u16 = 3;
-    /// How many took from 2^i up to 2^(i+1) nanoseconds, for each i from 0; 0 ns counts in the first, and the last has whatever took longer.
+    /// How many took from 2^i up to 2^(i+1) nanoseconds, for each i from 0; at 5 also those that took less, and the last, at 39, has whatever took longer.
     pub const BUCKETS: u16 = 4;
 }
 

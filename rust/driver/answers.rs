@@ -11,6 +11,7 @@ use core_crate::{
     control::Settings,
     events::Text,
     format::Missing,
+    histogram::{Histogram, Stage, OCTAVES},
     netlink::{self as nl, words},
     ownership::Found,
     units::Seq,
@@ -198,10 +199,27 @@ fn counters(set: &Set, m: &mut Message<'_>) -> Result {
     Ok(())
 }
 
-/// The counters of a set.
+/// The counters of a set, and how long the stages of its writes take.
 pub(crate) fn stats(set: &Set, m: &mut Message<'_>) -> Result {
     m.text(nl::stats::SET, set.name.as_str())?;
-    m.nest(nl::stats::COUNTERS, |m| counters(set, m))
+    m.nest(nl::stats::COUNTERS, |m| counters(set, m))?;
+    for stage in Stage::ALL {
+        let taken = set.latency.snapshot(stage)?;
+        m.nest(nl::stats::LATENCY, |m| latency(stage, &taken, m))?;
+    }
+    Ok(())
+}
+
+fn latency(stage: Stage, taken: &Histogram, m: &mut Message<'_>) -> Result {
+    use nl::latency as a;
+    m.text(a::STAGE, stage.as_str())?;
+    m.uint(a::COUNT, taken.count())?;
+    m.uint(a::SUM_NS, taken.sum())?;
+    let mut buckets = [0u8; 8 * OCTAVES];
+    for (to, n) in buckets.chunks_exact_mut(8).zip(taken.octaves()) {
+        to.copy_from_slice(&n.to_ne_bytes());
+    }
+    m.bytes(a::BUCKETS, &buckets)
 }
 
 fn member(set: &Set, n: u64) -> Option<&Member> {

@@ -75,7 +75,7 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
                 Phase::Failed,
                 format_args!("the log cannot be written: {e:?}"),
             );
-            unlock(set, &mut bio);
+            give_up(set, &mut bio, BlkStatus::IOERR);
             bio.complete(BlkStatus::IOERR);
             None
         }
@@ -85,7 +85,7 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
 /// The same for a bio that dm gave to us before.
 pub(crate) fn start(set: &Arc<Set>, mut bio: HostBio<Io>) {
     let Some(journal) = set.journal() else {
-        unlock(set, &mut bio);
+        give_up(set, &mut bio, BlkStatus::IOERR);
         return bio.complete(BlkStatus::IOERR);
     };
     if let Some(bio) = map(set, journal, bio) {
@@ -157,16 +157,21 @@ fn append_to(set: &Set, journal: &Journal, locked: &LockedLane, mut bio: HostBio
     io.lane_seq = place.lane_seq;
     io.seq = header.seq;
     io.data_pos = place.data_pos;
+    set.logged(io, &header);
+    let accepted = io.accepted;
     // Read under the lane's lock: see Journal::settle_appends.
     if journal.writes_wait() {
-        locked
-            .lane
-            .publish(&mut cursor, &header, 0, |host| drop(host.put(bio)));
+        locked.lane.publish(&mut cursor, &header, 0, |host| {
+            host.accepted.set(accepted);
+            drop(host.put(bio));
+        });
         Appended::Waits
     } else {
         locked
             .lane
-            .publish(&mut cursor, &header, stage::MIRRORED, |_| ());
+            .publish(&mut cursor, &header, stage::MIRRORED, |host| {
+                host.accepted.set(accepted)
+            });
         Appended::Go(bio)
     }
 }
@@ -210,7 +215,7 @@ pub(crate) fn write_local(set: &Set, journal: &Journal, mut bio: HostBio<Io>) {
     match member.map(|m| prepare_local(set, journal, &m.local, &mut bio)) {
         Some(Ok(())) => bio.submit(),
         _ => {
-            unlock(set, &mut bio);
+            give_up(set, &mut bio, BlkStatus::IOERR);
             bio.complete(BlkStatus::IOERR);
         }
     }
@@ -230,7 +235,7 @@ pub(crate) fn zero_local(set: &Arc<Set>, mut bio: HostBio<Io>) {
     match result {
         Ok(()) if set.phase() != Phase::Serving => {
             // Fenced or failed meanwhile: no acknowledgement after that.
-            unlock(set, &mut bio);
+            give_up(set, &mut bio, BlkStatus::IOERR);
             bio.complete(BlkStatus::IOERR);
         }
         Ok(()) => {
@@ -240,11 +245,13 @@ pub(crate) fn zero_local(set: &Arc<Set>, mut bio: HostBio<Io>) {
         }
         Err(e) if is_reservation_conflict(e) => {
             set.preempted();
-            unlock(set, &mut bio);
+            set.local_failed(&bio, BlkStatus::from(e));
+            give_up(set, &mut bio, BlkStatus::IOERR);
             bio.complete(BlkStatus::IOERR);
         }
-        Err(_) => {
+        Err(e) => {
             bio.io_mut().failed = Some(BlkStatus::IOERR);
+            set.local_failed(&bio, BlkStatus::from(e));
             set.failed_locally(bio);
         }
     }
@@ -264,6 +271,7 @@ pub(crate) fn local_done(set: &Set, bio: HostBio<Io>) -> Option<HostBio<Io>> {
     let Some(slot) = journal.slot(at) else {
         return Some(bio);
     };
+    let now = set.local(&bio);
     let bio = if set.settings.sync.load(Ordering::Relaxed) {
         // Whoever of this and the shipper comes second finds the bio in the slot.
         drop(slot.host.put(bio));
@@ -277,27 +285,37 @@ pub(crate) fn local_done(set: &Set, bio: HostBio<Io>) -> Option<HostBio<Io>> {
         slot.reach(stage::LOCAL);
         bio
     };
-    Some(acknowledge(set, journal, slot, bio))
+    Some(acknowledge(set, journal, slot, bio, now))
 }
 
 /// The host is about to be told: its overlap may go on, and later writes come after this one. The
-/// caller completes the bio. Any context.
-#[inline]
+/// caller completes the bio. `now` is the moment. Any context.
+#[inline(always)]
 pub(crate) fn acknowledge(
     set: &Set,
     journal: &Journal,
     slot: &Slot<HostSlot>,
     mut bio: HostBio<Io>,
+    now: u64,
 ) -> HostBio<Io> {
     journal.order.acknowledge(bio.io().seq);
     slot.reach(stage::ACKED);
+    set.completed(&bio, now);
     unlock(set, &mut bio);
     set.tell_shipper();
     bio
 }
 
+/// A write that is not acknowledged: gives up its range, if it has one. The caller tells the host so.
+pub(crate) fn give_up(set: &Set, bio: &mut HostBio<Io>, status: BlkStatus) {
+    if bio.io().locked {
+        set.completed_with(bio, status);
+    }
+    unlock(set, bio);
+}
+
 /// Gives up the range of a bio, if it has one.
-pub(crate) fn unlock(set: &Set, bio: &mut HostBio<Io>) {
+fn unlock(set: &Set, bio: &mut HostBio<Io>) {
     if !bio.io().locked {
         return;
     }
@@ -380,12 +398,18 @@ fn log_cancel(
         return Logged::Full;
     }
     set.log.fence();
+    set.logged_cancel(&header);
     if journal.writes_wait() {
-        locked.lane.publish(&mut cursor, &header, 0, keep);
+        locked.lane.publish(&mut cursor, &header, 0, |host| {
+            host.accepted.forget();
+            keep(host);
+        });
         Logged::Waits
     } else {
         let done = stage::MIRRORED | stage::LOCAL | stage::ACKED;
-        locked.lane.publish(&mut cursor, &header, done, |_| ());
+        locked
+            .lane
+            .publish(&mut cursor, &header, done, |host| host.accepted.forget());
         Logged::Done
     }
 }
@@ -401,9 +425,9 @@ pub(crate) fn settle_cancel(journal: &Journal, seq: Seq) {
 /// The host is told that its write failed locally.
 pub(crate) fn tell_failure(set: &Set, mut bio: HostBio<Io>) {
     set.counters.local_errors.fetch_add(1, Ordering::Relaxed);
-    unlock(set, &mut bio);
-    set.tell_shipper();
     let status = bio.io().failed.unwrap_or(BlkStatus::IOERR);
+    give_up(set, &mut bio, status);
+    set.tell_shipper();
     bio.complete(status);
 }
 
@@ -431,7 +455,8 @@ pub(crate) fn requeue_logged(set: &Set, journal: &Journal) {
                 // The shipper may have looked for it meanwhile (synchronous mode).
                 if slot.stage() & stage::REMOTE != 0 {
                     if let Some(bio) = slot.host.take() {
-                        acknowledge(set, journal, slot, bio).complete(BlkStatus::OK);
+                        acknowledge(set, journal, slot, bio, set.latency.now())
+                            .complete(BlkStatus::OK);
                     }
                 }
                 continue;
@@ -451,7 +476,7 @@ pub(crate) fn requeue_logged(set: &Set, journal: &Journal) {
                     Logged::Done => settle_cancel(journal, seq),
                 }
             }
-            unlock(set, &mut bio);
+            give_up(set, &mut bio, BlkStatus::DM_REQUEUE);
             bio.complete(BlkStatus::DM_REQUEUE);
         }
     }
@@ -465,7 +490,7 @@ pub(crate) fn fail_waiting(set: &Set, journal: &Journal) {
         for lane_seq in locked.lane.tail()..locked.lane.head() {
             let bio = locked.lane.slot(lane_seq).and_then(|s| s.host.take());
             if let Some(mut bio) = bio {
-                unlock(set, &mut bio);
+                give_up(set, &mut bio, BlkStatus::IOERR);
                 bio.complete(BlkStatus::IOERR);
             }
         }

@@ -12,6 +12,8 @@
 //! 4. [`append`]: the local device answers, the host is told
 //! 5. [`shipper`]: remote, low-water mark, space
 //!
+//! [`stages`] says of each step that it happened, and counts how long it took.
+//!
 //! The way of a recovery: [`recovery`] (start, scan, takeover, local replay), [`standby`] (the mirror).
 //!
 //! What an administrator is told and may do: [`report`] (`dmsetup status`), [`control`] and [`answers`]
@@ -40,6 +42,7 @@ mod report;
 mod set;
 mod sets;
 mod shipper;
+mod stages;
 mod standby;
 mod takeover;
 mod target;

@@ -2,7 +2,7 @@
 
 //! The owner's log at work: lanes, order, mark, and what the partner's copy counts for.
 
-use crate::{set::Set, worker::Io};
+use crate::{set::Set, stages::Accepted, worker::Io};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
     format::{Header, Key, Mark, Tail},
@@ -18,7 +18,7 @@ use core_crate::{
     units::{Extent, Generation, Op, Seq},
 };
 use kapi_crate::{
-    bio::BioSlot,
+    bio::{BioSlot, HostBio},
     pmem::{crc32c, Pmem, PmemSpan},
 };
 use kernel::{
@@ -27,8 +27,26 @@ use kernel::{
     sync::{Mutex, SpinLock},
 };
 
-/// A slot's part for the driver: the host's bio until it is acknowledged.
-pub(crate) type HostSlot = BioSlot<Io>;
+/// A slot's part for the driver: the host's bio until it is acknowledged, and when it was accepted.
+#[derive(Default)]
+pub(crate) struct HostSlot {
+    bio: BioSlot<Io>,
+    pub(crate) accepted: Accepted,
+}
+
+impl HostSlot {
+    /// See [`BioSlot::put`].
+    #[inline]
+    pub(crate) fn put(&self, bio: HostBio<Io>) -> Option<HostBio<Io>> {
+        self.bio.put(bio)
+    }
+
+    /// See [`BioSlot::take`].
+    #[inline]
+    pub(crate) fn take(&self) -> Option<HostBio<Io>> {
+        self.bio.take()
+    }
+}
 
 /// One lane and the lock that appenders hold.
 #[pin_data]
@@ -166,7 +184,7 @@ impl Journal {
             };
             let end: LaneEnd = scan.lane(lane.index(), |h| {
                 found += 1;
-                lane.publish(&mut filled, h, 0, |_| ());
+                lane.publish(&mut filled, h, 0, |host| host.accepted.forget());
             })?;
             *cursor = Cursor {
                 lane_seq: end.lane_seq,
@@ -475,7 +493,7 @@ impl Journal {
 
     /// Draws the consequences of the newest mark if it is durable wherever it has to be: frees space.
     /// Answers the mark if that happened now.
-    pub(crate) fn confirm_mark(&self) -> Option<Mark> {
+    pub(crate) fn confirm_mark(&self, set: &Set) -> Option<Mark> {
         let mut marks = self.marks.lock();
         if marks.confirmed || (self.mirror().marks_wait() && marks.partner_has < marks.mark.counter)
         {
@@ -483,9 +501,29 @@ impl Journal {
         }
         marks.confirmed = true;
         for l in self.lanes.iter() {
-            l.lane.free_to(&marks.mark.tail(l.lane.index()));
+            let tail = marks.mark.tail(l.lane.index());
+            self.retire(set, &l.lane, tail.lane_seq);
+            l.lane.free_to(&tail);
         }
         Some(marks.mark)
+    }
+
+    /// Says of each record of a lane in front of `tail` that it retires.
+    fn retire(&self, set: &Set, lane: &Lane<HostSlot, KVVec<Slot<HostSlot>>>, tail: u64) {
+        let first = lane.tail();
+        if first >= tail {
+            return;
+        }
+        let now = set.latency.now();
+        for lane_seq in first..tail {
+            let at = Position {
+                lane: lane.index(),
+                lane_seq,
+            };
+            if let Some(slot) = lane.slot(lane_seq) {
+                set.retired(self, at, slot, now);
+            }
+        }
     }
 
     /// Makes a new mark durable here and tells the sender.

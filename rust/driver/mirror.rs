@@ -17,6 +17,7 @@ use core_crate::{
     format::{Role, MARK_BYTES, RECORD_HEADER_BYTES},
     lane::{stage, Run},
     limits::MAX_LANES,
+    merge::Position,
     ownership::{self, Found},
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
     sending::Sent,
@@ -736,6 +737,7 @@ fn take_back(set: &Set) -> Result {
 /// The partner has everything in front of these positions: writes that waited for it go on.
 pub(crate) fn draw_on(set: &Set, journal: &Journal, stored: &[u64; MAX_LANES]) {
     let mut mirrored = journal.mirrored.lock();
+    let mut now = None;
     for locked in journal.lanes.iter() {
         let lane = &locked.lane;
         let i = usize::from(lane.index());
@@ -754,7 +756,13 @@ pub(crate) fn draw_on(set: &Set, journal: &Journal, stored: &[u64; MAX_LANES]) {
                 // Logged while nobody was waited for. In synchronous mode its bio waits for the remote.
                 continue;
             }
-            let bio = slot.host.take();
+            let mut bio = slot.host.take();
+            let at = Position {
+                lane: lane.index(),
+                lane_seq,
+            };
+            let now = *now.get_or_insert_with(|| set.latency.now());
+            set.mirrored(journal, at, record.as_ref(), bio.as_mut(), now);
             if let Some(r) = record.filter(|r| r.op == Op::Cancel) {
                 // Its sequence stands where others have their sector.
                 append::settle_cancel(journal, Seq(r.extent.sector));

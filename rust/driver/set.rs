@@ -8,6 +8,7 @@ use crate::{
     mirror::Link,
     record::RecordPlace,
     report::Counters,
+    stages::Latency,
     units,
     worker::{Io, Queues},
 };
@@ -276,6 +277,7 @@ pub(crate) struct Set {
     #[pin]
     pub(crate) queues: Queues,
     pub(crate) counters: Counters,
+    pub(crate) latency: Latency,
     /// What has happened, for who listens.
     #[pin]
     pub(crate) notes: Notes,
@@ -427,6 +429,7 @@ impl Set {
         let io = IoPool::new()?;
         let log_path = CString::try_from_fmt(fmt!("{}", t.log))?;
         let link = Link::new()?;
+        let latency = Latency::new()?;
         Arc::pin_init(
             try_pin_init!(Set {
                 name: t.set,
@@ -465,6 +468,7 @@ impl Set {
                 ranges,
                 queues <- Queues::new(),
                 counters: Counters::new(),
+                latency,
                 notes <- Notes::new()?,
                 link,
                 control <- new_mutex!(Control { started: false }),
@@ -633,6 +637,7 @@ impl Set {
             to.as_str(),
             why
         );
+        self.state_changed(from, to, why);
         events::note_state(self, from, to, why);
         if !to.owns() && to != Phase::Failed {
             crate::control::go_on(

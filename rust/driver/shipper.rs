@@ -472,6 +472,7 @@ impl<'a> Work<'a> {
     /// host does.
     fn tell_slots(&mut self) {
         let durable = self.shipper.durable();
+        let mut now = None;
         while self.remote.next() <= durable {
             let Some((seq, at)) = self.remote.peek(self.journal) else {
                 break;
@@ -480,9 +481,11 @@ impl<'a> Work<'a> {
                 break;
             }
             if let Some(slot) = self.journal.slot(at) {
-                slot.reach(stage::REMOTE);
+                let now = *now.get_or_insert_with(|| self.set.latency.now());
+                let before = slot.reach(stage::REMOTE);
+                self.set.shipped(self.journal, at, slot, before, now);
                 if let Some(bio) = slot.host.take() {
-                    let bio = append::acknowledge(self.set, self.journal, slot, bio);
+                    let bio = append::acknowledge(self.set, self.journal, slot, bio, now);
                     bio.complete(kapi_crate::bio::BlkStatus::OK);
                 }
             }
@@ -496,7 +499,7 @@ impl<'a> Work<'a> {
     /// Draws on the mark that is under way, or makes a new one. Answers whether more can be done now.
     #[inline(never)]
     fn cut(&mut self) -> bool {
-        if let Some(mark) = self.journal.confirm_mark() {
+        if let Some(mark) = self.journal.confirm_mark(self.set) {
             self.shipper.confirm(mark.shipped);
             self.set.space_freed();
             return true;

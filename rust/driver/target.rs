@@ -145,9 +145,7 @@ impl Target for Volume {
         if this.set.phase() != Phase::Serving {
             // Fenced or failed meanwhile: no acknowledgement after that; and what was read may be from
             // the midst of the partner's replay.
-            if has_record {
-                append::unlock(&this.set, &mut bio);
-            }
+            append::give_up(&this.set, &mut bio, BlkStatus::IOERR);
             return EndIo::Done(bio, BlkStatus::IOERR);
         }
         if !has_record {
@@ -156,11 +154,13 @@ impl Target for Volume {
         if status.is_reservation_conflict() {
             // The partner has taken the unit over. Nothing is acknowledged after this.
             this.set.preempted();
-            append::unlock(&this.set, &mut bio);
+            this.set.local_failed(&bio, status);
+            append::give_up(&this.set, &mut bio, status);
             return EndIo::Done(bio, status);
         }
         if !status.is_ok() {
             bio.io_mut().failed = Some(status);
+            this.set.local_failed(&bio, status);
             this.set.failed_locally(bio);
             return EndIo::Held;
         }
@@ -304,10 +304,10 @@ impl Volume {
         let Some(journal) = set.journal() else {
             return self.refuse(bio);
         };
-        set.counters.writes.fetch_add(1, Ordering::Relaxed);
         let io = bio.io_mut();
         io.member = self.member;
         io.locked = true;
+        set.accepted(&mut bio);
         // A write that overlaps one which has not been acknowledged waits for it: local order is
         // then the order of sequences (rule 3).
         let Ok(bio) = set.ranges.lock(self.member, bio) else {
@@ -318,7 +318,7 @@ impl Volume {
                 match append::prepare_local(set, journal, &self.local, &mut bio) {
                     Ok(()) => Map::Remapped(bio),
                     Err(_) => {
-                        append::unlock(set, &mut bio);
+                        append::give_up(set, &mut bio, BlkStatus::IOERR);
                         bio.complete(BlkStatus::IOERR);
                         Map::Submitted
                     }
@@ -363,7 +363,7 @@ pub(crate) fn resume_held(set: &Arc<Set>, mut bio: HostBio<Io>) {
         Op::Write | Op::Discard | Op::WriteZeroes => {
             let number = bio.io().member;
             bio.io_mut().locked = true;
-            set.counters.writes.fetch_add(1, Ordering::Relaxed);
+            set.accepted(&mut bio);
             if let Ok(bio) = set.ranges.lock(number, bio) {
                 append::start(set, bio);
             }

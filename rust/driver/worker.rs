@@ -34,6 +34,10 @@ pub(crate) struct Io {
     pub(crate) seq: Seq,
     /// Where its data stands in the lane.
     pub(crate) data_pos: u64,
+    /// When the set took it on: see [`crate::stages`].
+    pub(crate) accepted: u64,
+    /// When its last stage ended.
+    pub(crate) since: u64,
 }
 
 /// What waits for the worker. Each lock is a leaf.
@@ -160,7 +164,7 @@ impl Set {
             let mut kept = BioQueue::new();
             drain(queue, |mut bio| {
                 if self.gives_back(&bio) {
-                    append::unlock(self, &mut bio);
+                    append::give_up(self, &mut bio, BlkStatus::DM_REQUEUE);
                     bio.complete(BlkStatus::DM_REQUEUE);
                 } else {
                     kept.push(bio);
@@ -231,7 +235,7 @@ fn pass(set: &Arc<Set>) {
             &set.queues.failed,
         ] {
             drain(q, |mut bio| {
-                append::unlock(set, &mut bio);
+                append::give_up(set, &mut bio, BlkStatus::IOERR);
                 bio.complete(BlkStatus::IOERR);
             });
         }

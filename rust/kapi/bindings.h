@@ -13,12 +13,14 @@
 #include <linux/memremap.h>
 #include <linux/net.h>
 #include <linux/pr.h>
+#include <linux/sched/clock.h>
 #include <linux/tcp.h>
 #include <net/sock.h>
 #include <net/tcp.h>
 
 #include "genl.h"
 #include "shim.h"
+#include "rcopy_trace.h"
 
 const blk_status_t KAPI_CONST_BLK_STS_NOTSUPP = BLK_STS_NOTSUPP;
 const blk_status_t KAPI_CONST_BLK_STS_TIMEOUT = BLK_STS_TIMEOUT;

@@ -24,8 +24,10 @@
 //! | `global.rs`     | a value for the whole module under a mutex| process, may sleep                  |
 //! | `time.rs`       | clocks and delays                        | clock: any; delay: process          |
 //! | `cpu.rs`        | processor numbers                        | any                                 |
+//! | `percpu.rs`     | per-processor counters                   | make: process; count: any           |
 //! | `random.rs`     | random bytes, UUIDs                      | any                                 |
 //! | `log.rs`        | rate-limited messages                    | any                                 |
+//! | `trace.rs`      | tracepoints, behind their static keys    | any                                 |
 //!
 //! *Process* means process context with interrupts on and no spin lock held. *Any* includes hard
 //! interrupts. No function allocates memory unless it says so; allocations at set-up time use
@@ -46,12 +48,14 @@ pub mod irqlock;
 pub mod log;
 pub mod net;
 pub mod noio;
+pub mod percpu;
 pub mod pmem;
 pub mod pr;
 pub mod random;
 pub mod range_lock;
 pub mod thread;
 pub mod time;
+pub mod trace;
 
 /// What bindgen made of `bindings.h`, on top of the `kernel` crate's own bindings.
 #[allow(

@@ -14,6 +14,7 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/nsproxy.h>
+#include <linux/percpu.h>
 #include <linux/percpu-refcount.h>
 #include <linux/pr.h>
 #include <linux/sched/mm.h>
@@ -23,6 +24,9 @@
 #include <net/net_namespace.h>
 #include <net/sock.h>
 #include <net/tcp.h>
+#ifdef CONFIG_X86_TSC
+#include <asm/tsc.h>
+#endif
 
 #include "shim.h"
 
@@ -282,6 +286,47 @@ unsigned long kapi_msecs_to_jiffies(unsigned int ms)
 unsigned int kapi_num_online_cpus(void)
 {
 	return num_online_cpus();
+}
+
+/* 0 where the processors' counters are not in step. */
+unsigned int kapi_tsc_khz(void)
+{
+#ifdef CONFIG_X86_TSC
+	return check_tsc_unstable() ? 0 : tsc_khz;
+#else
+	return 0;
+#endif
+}
+
+/* percpu.rs: to Rust, an address in processors' own memory is a plain one that is not followed. */
+
+u64 *kapi_percpu_alloc(size_t counters)
+{
+	return (__force u64 *)(unsigned long)__alloc_percpu(array_size(counters, sizeof(u64)), sizeof(u64));
+}
+
+void kapi_percpu_free(u64 *base)
+{
+	free_percpu((__force u64 __percpu *)(unsigned long)base);
+}
+
+void kapi_percpu_count(u64 *base, size_t counter, size_t sum, u64 amount)
+{
+	u64 __percpu *c = (__force u64 __percpu *)(unsigned long)base;
+
+	this_cpu_inc(c[counter]);
+	this_cpu_add(c[sum], amount);
+}
+
+u64 kapi_percpu_sum(u64 *base, size_t counter)
+{
+	u64 __percpu *c = (__force u64 __percpu *)(unsigned long)base;
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(c + counter, cpu));
+	return sum;
 }
 
 /* global.rs: one mutex for all of a level. */

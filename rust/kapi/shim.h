@@ -70,6 +70,12 @@ void kapi_noio_restore(unsigned int flags);
 /* blkdev.rs */
 struct file *kapi_bdev_open(const char *path, blk_mode_t mode, void *holder);
 
+/* percpu.rs */
+u64 *kapi_percpu_alloc(size_t counters);
+void kapi_percpu_free(u64 *base);
+void kapi_percpu_count(u64 *base, size_t counter, size_t sum, u64 amount);
+u64 kapi_percpu_sum(u64 *base, size_t counter);
+
 /* global.rs */
 void kapi_global_lock(unsigned int level);
 void kapi_global_unlock(unsigned int level);
@@ -77,5 +83,6 @@ void kapi_global_unlock(unsigned int level);
 /* time.rs, cpu.rs */
 unsigned long kapi_msecs_to_jiffies(unsigned int ms);
 unsigned int kapi_num_online_cpus(void);
+unsigned int kapi_tsc_khz(void);
 
 #endif /* KAPI_SHIM_H */
