@@ -14,6 +14,14 @@ events=$tracing/events/remote_copy
 
 [ -e $tracing/trace ] || mount -t tracefs none $tracing 2>/dev/null || skip "no tracefs"
 [ -e $events/enable ] || skip "the kernel has no tracepoints"
+for YNL in "$here/../build/linux/tools/net/ynl/pyynl" /usr/share/ynl /usr/src/linux/tools/net/ynl/pyynl; do
+	[ ! -e "$YNL/lib/ynl.py" ] || break
+done
+SPEC=$here/../Documentation/netlink/specs/remote-copy.yaml
+[ -e "$SPEC" ] || SPEC=$here/remote-copy.yaml
+export YNL SPEC
+[ -e "$YNL/lib/ynl.py" ] || skip "no Python client for netlink (tools/net/ynl/pyynl)"
+python3 -c 'import yaml' 2>/dev/null || skip "no python3-yaml"
 
 # From here on events are kept, in an order that holds across processors.
 watch()	# <event or "">
@@ -40,12 +48,6 @@ lives() { run python3 "$here/lib/lives.py" "$@"; }
 # What netlink says of how long stages take, against the events.
 histograms()
 {
-	for YNL in "$here/../build/linux/tools/net/ynl/pyynl" /usr/share/ynl /usr/src/linux/tools/net/ynl/pyynl; do
-		[ ! -e "$YNL/lib/ynl.py" ] || break
-	done
-	SPEC=$here/../Documentation/netlink/specs/remote-copy.yaml
-	[ -e "$SPEC" ] || SPEC=$here/remote-copy.yaml
-	export YNL SPEC
 	a1 python3 "$here/lib/lives.py" histogram "$state/trace" s1
 }
 
