@@ -3,7 +3,6 @@
 //! What can be said on the command line. Values of table options are checked by core's own grammar, so
 //! they are plain words here.
 
-use crate::version;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -14,7 +13,7 @@ pub const VOLUMES: &str = "/etc/rcopy/volumes";
 #[derive(Parser, Debug)]
 #[command(
     name = "rcopy",
-    version = version::text(),
+    version,
     max_term_width = 100,
     infer_subcommands = false,
     subcommand_required = true,

@@ -6,6 +6,7 @@ use crate::{
     cli::{SetArgs, SwapArgs},
     dm,
     error::{Error, Exit, Result},
+    klog::{in_full, KernelLog},
     line::{explain, Line},
     nl::{
         named,
@@ -69,12 +70,16 @@ fn report(
     Ok(())
 }
 
-/// A refusal says which set and which operation it is about.
-fn about(set: &str, op: &Op, e: Error) -> Error {
-    Error {
-        text: format!("{set}: {}: {}", op.name, e.text),
-        ..e
-    }
+/// Asks, and says of a refusal which set it is about, and all of its reason.
+fn ask(kernel: &mut dyn Kernel, op: &'static Op, set: &str, attrs: &Attributes) -> Result<()> {
+    let log = KernelLog::open();
+    kernel.ask(op, attrs).map(|_| ()).map_err(|e| {
+        let e = in_full(e, &log.said());
+        Error {
+            text: format!("{set}: {}", e.text),
+            ..e
+        }
+    })
 }
 
 /// An operation on a set, perhaps by force.
@@ -94,7 +99,7 @@ pub fn act(
     if let Some(a) = op.attrs.by_name("force").filter(|_| force) {
         attrs.raw(a.id, &[]);
     }
-    kernel.ask(op, &attrs).map_err(|e| about(set, op, e))?;
+    ask(kernel, op, set, &attrs)?;
     report(kernel, op, set, json, out)
 }
 
@@ -170,9 +175,7 @@ pub fn set(kernel: &mut dyn Kernel, args: &SetArgs, json: bool, out: &mut dyn Wr
     if let Some(a) = op.attrs.by_name("force").filter(|_| args.force) {
         attrs.raw(a.id, &[]);
     }
-    kernel
-        .ask(op, &attrs)
-        .map_err(|e| about(&args.set, op, e))?;
+    ask(kernel, op, &args.set, &attrs)?;
     report(kernel, op, &args.set, json, out)
 }
 

@@ -1,67 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! device-mapper, by way of dmsetup; and what the kernel says when it refuses.
+//! device-mapper, by way of dmsetup.
 
-use crate::error::{plain, Error, Exit, Result};
-use std::{
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Read, Seek, SeekFrom},
-    os::unix::fs::OpenOptionsExt,
-    process::Command,
+use crate::{
+    error::{plain, Error, Exit, Result},
+    klog::KernelLog,
 };
+use std::{io::ErrorKind, process::Command};
 
 /// The target's name in table lines.
 pub const TARGET: &str = "remote-copy";
-
-/// As on every Linux machine with x86 or the generic numbers.
-const O_NONBLOCK: i32 = 0o4000;
-
-/// The kernel's log from a moment on.
-struct KernelLog(Option<File>);
-
-impl KernelLog {
-    /// From now on. Whoever may not read it does without.
-    fn open() -> KernelLog {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(O_NONBLOCK)
-            .open("/dev/kmsg");
-        KernelLog(file.ok().and_then(|mut f| {
-            f.seek(SeekFrom::End(0)).ok()?;
-            Some(f)
-        }))
-    }
-
-    /// What it has said of remote-copy since.
-    fn said(self) -> Vec<String> {
-        let Some(mut file) = self.0 else {
-            return vec![];
-        };
-        let mut lines = vec![];
-        let mut record = [0; 8192];
-        loop {
-            match file.read(&mut record) {
-                Ok(0) => break,
-                Ok(n) => lines.extend(reason(&String::from_utf8_lossy(&record[..n]))),
-                // Overwritten before it was read.
-                Err(e) if e.raw_os_error() == Some(32) || e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        lines
-    }
-}
-
-/// What a record of the kernel's log says of remote-copy, without what stands in front of it.
-pub fn reason(record: &str) -> Option<String> {
-    let line = record.split_once(';')?.1.lines().next()?;
-    for mark in ["remote-copy: ", "dm_remote_copy: "] {
-        if let Some((_, text)) = line.split_once(mark) {
-            return Some(text.trim().to_string());
-        }
-    }
-    None
-}
 
 /// Runs dmsetup; answers what it printed.
 ///
@@ -82,19 +30,8 @@ pub fn dmsetup(args: &[&str]) -> Result<String> {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&done.stderr);
-    let exit = if said.contains("Permission denied") || said.contains("as non-root") {
-        Exit::Permission
-    } else if said.contains("busy") || said.contains("exists") {
-        Exit::Refused
-    } else if said.contains("not exist")
-        || said.contains("not found")
-        || said.contains("No such device")
-    {
-        Exit::NotFound
-    } else {
-        Exit::Failed
-    };
     let mut text = log.said();
+    let exit = exit_of(&said, &text);
     let quoted: Vec<&str> = said
         .lines()
         .filter(|l| !l.is_empty() && *l != "Command failed.")
@@ -116,6 +53,24 @@ pub fn dmsetup(args: &[&str]) -> Result<String> {
         );
     }
     Err(Error::new(exit, text.join("\n")))
+}
+
+/// What a failure of dmsetup is, by its words and those of the kernel.
+fn exit_of(dmsetup: &str, kernel: &[String]) -> Exit {
+    let says = |words: &[&str]| words.iter().any(|w| dmsetup.contains(w));
+    // EUCLEAN of the constructor, or of the resume.
+    let damaged = |l: &String| l.contains("-EUCLEAN") || l.ends_with("error = -117");
+    if says(&["Permission denied", "as non-root"]) {
+        Exit::Permission
+    } else if kernel.iter().any(damaged) {
+        Exit::Damaged
+    } else if says(&["busy", "exists"]) {
+        Exit::Refused
+    } else if says(&["not exist", "not found", "No such device"]) {
+        Exit::NotFound
+    } else {
+        Exit::Failed
+    }
 }
 
 /// A volume as device-mapper has it.
@@ -190,20 +145,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons() {
-        let line = "3,812,9120031,-;device-mapper: table: 253:0: remote-copy: lanes '33': 1 to 32 are allowed (-EINVAL)\n";
+    fn exits() {
+        let of = |dmsetup, kernel: &str| exit_of(dmsetup, &[kernel.to_string()]);
+        assert_eq!(of("Permission denied", ""), Exit::Permission);
         assert_eq!(
-            reason(line).unwrap(),
-            "lanes '33': 1 to 32 are allowed (-EINVAL)"
+            of("ioctl failed: Device or resource busy", ""),
+            Exit::Refused
         );
-        let line =
-            "4,1,2,-;dm_remote_copy: s1: takeover refused: the owner is alive\n SUBSYSTEM=x\n";
+        assert_eq!(of("Device v1 not found", ""), Exit::NotFound);
         assert_eq!(
-            reason(line).unwrap(),
-            "s1: takeover refused: the owner is alive"
+            of(
+                "Invalid argument",
+                "lanes '33': 1 to 32 are allowed (-EINVAL)"
+            ),
+            Exit::Failed
         );
-        assert_eq!(reason("4,1,2,-;usb 1-1: new device"), None);
-        assert_eq!(reason("no record"), None);
+        assert_eq!(
+            of("Structure needs cleaning", "preresume failed, error = -117"),
+            Exit::Damaged
+        );
+        assert_eq!(
+            of(
+                "",
+                "both superblock slots of the log are damaged (-EUCLEAN)"
+            ),
+            Exit::Damaged
+        );
     }
 
     #[test]

@@ -723,26 +723,29 @@ impl Dump {
 /// Reads until two readings that meet damage saw the same, or one meets none. Answers whether it settled.
 ///
 /// An owner appends while its log is read: what it wrote between two looks of one reading seems damaged.
+pub fn settle(mut read: impl FnMut() -> Reading) -> (Reading, bool) {
+    let mut last = read();
+    for _ in 1..READINGS {
+        if !matches!(last.verdict, Verdict::Damaged(_)) {
+            return (last, true);
+        }
+        let next = read();
+        if next.saw_the_same(&last) {
+            return (next, true);
+        }
+        last = next;
+    }
+    let settled = !matches!(last.verdict, Verdict::Damaged(_));
+    (last, settled)
+}
+
 fn read_settled(image: &Image) -> (Reading, bool) {
-    let again = || {
+    settle(|| {
         image.forget();
         let r = Reading::of(image, image.size(), |n| image.expect(n));
         image.done();
         r
-    };
-    let mut last = again();
-    if !image.is_device() || !matches!(last.verdict, Verdict::Damaged(_)) {
-        return (last, true);
-    }
-    for _ in 1..READINGS {
-        let next = again();
-        let settled = !matches!(next.verdict, Verdict::Damaged(_)) || next.saw_the_same(&last);
-        last = next;
-        if settled {
-            return (last, true);
-        }
-    }
-    (last, false)
+    })
 }
 
 /// The command.

@@ -86,8 +86,9 @@ pub fn words(event: &Object) -> String {
         (old, new) => text.push_str(&format!(" {old} -> {new}")),
     }
     match (event.number("seq-first"), event.number("seq-last")) {
-        (Some(a), Some(b)) => text.push_str(&format!(", sequences {a} to {b}")),
-        (Some(a), None) => text.push_str(&format!(", sequences from {a} on")),
+        (Some(a), Some(b)) if a <= b => text.push_str(&format!(", sequences {a} to {b}")),
+        // From the next one on, of which there is none yet.
+        (Some(a), _) => text.push_str(&format!(", sequences from {a} on")),
         (None, Some(b)) => text.push_str(&format!(", up to sequence {b}")),
         (None, None) => {}
     }

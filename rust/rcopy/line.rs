@@ -253,11 +253,20 @@ fn check_devices(line: &Line) -> Result<()> {
         )));
     }
     let log = sectors_of("--log", t.log)?.saturating_mul(512);
+    let given = |key| line.option(key).unwrap_or("0");
+    if t.log_offset >= log {
+        return Err(Error::usage(format!(
+            "--log-offset '{}': {} has {log} bytes",
+            given("log_offset"),
+            t.log
+        )));
+    }
     let end = t.log_offset.saturating_add(t.log_size);
     if end > log {
         return Err(Error::usage(format!(
             "--log-size '{}': the region would end at byte {end}, {} has {log}",
-            t.log_size, t.log
+            given("log_size"),
+            t.log
         )));
     }
     if let Some(path) = t.metadata {

@@ -3,7 +3,7 @@
 //! The command: arguments in, one of the exit statuses out.
 #![forbid(unsafe_code)]
 
-use clap::{CommandFactory, Parser};
+use clap::{error::ErrorKind, CommandFactory, Parser};
 use clap_complete::{generate, shells};
 use rcopy_crate::{
     assemble,
@@ -70,9 +70,16 @@ fn fail(e: &Error) -> Exit {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let exit = run(&cli, &mut out);
+    let exit = match cli {
+        Ok(cli) => run(&cli, &mut out),
+        // What clap knows of versions is only the tool's.
+        Err(e) if e.kind() == ErrorKind::DisplayVersion => {
+            version::run(false, &mut out).map(|()| Exit::Ok)
+        }
+        Err(e) => e.exit(),
+    };
     let flushed = out.flush().map_err(Error::from);
     let exit = match (exit, flushed) {
         (Ok(exit), Ok(())) => exit,

@@ -6,7 +6,7 @@
 //! - [`units`]: numbers as people read them
 //! - [`image`], [`progress`], [`reading`], [`dump`]: logs, read with core's own scanner
 //! - [`devices`], [`volumes`], [`assemble`]: sets that are found by their logs
-//! - [`line`], [`dm`], [`create`]: table lines, and volumes that come and go
+//! - [`line`], [`dm`], [`klog`], [`create`]: table lines, volumes that come and go, and why they do not
 //! - [`nl`]: the module's netlink family, without any of the commands
 //! - [`judge`]: whether a set has the protection that is configured
 //! - [`status`], [`show`], [`events`], [`control`], [`metrics`]: sets that run
@@ -24,6 +24,7 @@ pub mod error;
 pub mod events;
 pub mod image;
 pub mod judge;
+pub mod klog;
 pub mod line;
 pub mod man;
 pub mod metrics;

@@ -11,7 +11,7 @@ use crate::{
         wire::{spelled, Object, Value},
         Kernel,
     },
-    units::{count, nanoseconds},
+    units::{count, date, nanoseconds, size},
 };
 use serde::Serialize;
 use std::io::Write;
@@ -84,12 +84,28 @@ impl Spread {
     }
 }
 
+/// What a number means, for those whose name says it.
+fn remark(name: &str, n: u64) -> String {
+    match name {
+        "since" => format!("  {}", date(n)),
+        "time" => format!("  {}", date(n / 1_000_000_000)),
+        "sectors" => format!("  {}", size(n.saturating_mul(512))),
+        "size" | "bytes" | "bytes_max" | "log_bytes" | "log_bytes_max" | "behind_bytes"
+            if n >= 1024 =>
+        {
+            format!("  {}", size(n))
+        }
+        "behind_ns" if n >= 1000 => format!("  {}", nanoseconds(n)),
+        _ => String::new(),
+    }
+}
+
 fn lines(out: &mut dyn Write, o: &Object, indent: usize) -> std::io::Result<()> {
     for (name, value) in &o.0 {
         let name = spelled(name);
         let pad = " ".repeat(indent);
         match value {
-            Value::Number(n) => writeln!(out, "{pad}{name:<24} {n}")?,
+            Value::Number(n) => writeln!(out, "{pad}{name:<24} {n}{}", remark(&name, *n))?,
             Value::Text(t) => writeln!(out, "{pad}{name:<24} {t}")?,
             Value::Flag => writeln!(out, "{pad}{name:<24} yes")?,
             Value::Numbers(_) => {}

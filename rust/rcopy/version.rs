@@ -2,10 +2,13 @@
 
 //! `rcopy --version`: tool, module, formats.
 
-use crate::{error::Result, nl::names};
+use crate::{
+    error::Result,
+    nl::{client::Client, names, wire::Attributes, Kernel},
+};
 use core_crate::{format::FORMAT_VERSION, ownership::RECORD_VERSION, wire::PROTOCOL_VERSION};
 use serde::Serialize;
-use std::{fs, io::Write, path::Path, sync::OnceLock};
+use std::{fs, io::Write, path::Path};
 
 /// Where the kernel says what is loaded.
 pub const MODULE: &str = "/sys/module/dm_remote_copy";
@@ -73,10 +76,19 @@ impl Versions {
     }
 }
 
-/// What stands behind the tool's name.
-pub fn text() -> &'static str {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| Versions::new(Path::new(MODULE)).lines())
+/// Those of this machine. A module that does not say its version in /sys does so by netlink.
+fn here() -> Versions {
+    let mut v = Versions::new(Path::new(MODULE));
+    if v.module.loaded && v.module.version.is_none() {
+        let info =
+            Client::open().and_then(|mut c| c.ask(&names::OP_INFO_GET, &Attributes::default()));
+        let info = info
+            .ok()
+            .and_then(|i| i.into_iter().next())
+            .unwrap_or_default();
+        v.module.version = Some(info.text("module-version").to_string()).filter(|t| !t.is_empty());
+    }
+    v
 }
 
 /// The command.
@@ -86,10 +98,10 @@ pub fn text() -> &'static str {
 /// It cannot be printed.
 pub fn run(json: bool, out: &mut dyn Write) -> Result<()> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, &Versions::new(Path::new(MODULE)))?;
+        serde_json::to_writer_pretty(&mut *out, &here())?;
         writeln!(out)?;
     } else {
-        writeln!(out, "rcopy {}", text())?;
+        writeln!(out, "rcopy {}", here().lines())?;
     }
     Ok(())
 }

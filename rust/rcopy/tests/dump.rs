@@ -11,6 +11,12 @@ use core_crate::{
     units::{Generation, Seq},
 };
 use proof::rng::seeds;
+use rcopy_crate::{
+    cli::Records,
+    dump::{settle, Dump},
+    error::Exit,
+    reading::{Reading, Verdict},
+};
 use serde_json::{json, Value};
 
 fn dump(log: &Log, args: &[&str]) -> Answer {
@@ -431,6 +437,53 @@ fn progress_is_said() {
     let a = dump(&some(), &["--progress"]);
     assert!(a.err.contains("read, 0 s"), "{}", a.err);
     assert!(dump(&some(), &[]).err.is_empty());
+}
+
+/// A log that changes while it is read is read again; what is damaged stays damaged.
+#[test]
+fn a_log_in_use_is_no_damaged_one() {
+    let read = |log: &Log| Reading::of(&log.pmem, log.pmem.bytes(), |_| ());
+    // The tool meets a record behind one that was not there yet when it looked.
+    let torn = |n: u64| {
+        let mut log = Log::new();
+        for i in 0..n + 2 {
+            log.write(0, i * 8, 8);
+        }
+        let h = log.written[n as usize];
+        log.flip(log.header_at(&h));
+        log
+    };
+    assert!(matches!(read(&torn(1)).verdict, Verdict::Damaged(_)));
+    let run = |logs: &[Log]| {
+        let mut times = 0;
+        let (r, settled) = settle(|| {
+            times += 1;
+            read(&logs[(times - 1).min(logs.len() - 1)])
+        });
+        (matches!(r.verdict, Verdict::Damaged(_)), settled, times)
+    };
+    assert_eq!(run(&[some()]), (false, true, 1));
+    assert_eq!(run(&[torn(1)]), (true, true, 2));
+    assert_eq!(run(&[torn(1), torn(2), some()]), (false, true, 3));
+    assert_eq!(run(&[torn(1), torn(2), torn(3), torn(3)]), (true, true, 4));
+    let all: Vec<Log> = (1..9).map(torn).collect();
+    assert_eq!(run(&all), (true, false, 6));
+    let said = Dump::new(
+        "/dev/pmem0",
+        0,
+        1 << 20,
+        &read(&all[5]),
+        false,
+        Records::None,
+    );
+    assert_eq!(said.exit(), Exit::Failed);
+    let mut text = vec![];
+    said.print(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("verdict      in-use: the log changed each of 6 times that it was read"),
+        "{text}"
+    );
 }
 
 /// Whatever a log looks like, the tool says what the driver's way of reading it says.

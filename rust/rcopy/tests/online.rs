@@ -316,6 +316,8 @@ fn show_everything() {
         "seq_last                 6000000012\n",
         "uuid                     10213243-",
         "  path                     /dev/pmem0\n",
+        "  size                     33554432  32 MiB\n",
+        "since                    1795404156  2026-11-23 03:22:36 UTC\n",
         "    head                     47\n",
     ] {
         assert!(text.contains(line), "{line:?} in {text}");
@@ -361,11 +363,9 @@ fn latencies() {
 // --- events ---------------------------------------------------------------------------------------
 
 fn notice(seq: u64, set: &str) -> Object {
-    answer(
-        &NOTICE_ATTRS,
-        &json!({"seq": seq, "set": set, "what": {"set_seq": seq, "time": NOW * 1_000_000_000 + 250_000_000, "kind": "state",
-            "old": "standby", "new": "taking-over", "reason": "takeover asked for", "generation": 8, "seq_first": 3, "seq_last": 9}}),
-    )
+    let mut json = fake::notice(seq);
+    json["set"] = json!(set);
+    answer(&NOTICE_ATTRS, &json)
 }
 
 fn heard(seqs: &[u64], start: Option<u64>) -> String {
@@ -408,6 +408,14 @@ fn events_are_told() {
     assert_eq!(
         say(&e, false),
         "2026-11-23 05:25:40.250 UTC  s1  state standby -> taking-over, sequences 3 to 9: takeover asked for (generation 8)\n"
+    );
+    let mut next = fake::notice(5);
+    next["what"]["seq_first"] = json!(10);
+    let e_next = Told::Event(answer(&NOTICE_ATTRS, &next));
+    assert!(
+        say(&e_next, false).contains(", sequences from 10 on: takeover"),
+        "{}",
+        say(&e_next, false)
     );
     let j: Value = serde_json::from_str(&say(&e, true)).unwrap();
     assert_eq!(say(&e, true).lines().count(), 1);
@@ -502,7 +510,7 @@ fn operations_ask_what_they_should() {
     assert_eq!(e.exit, Exit::Refused);
     assert_eq!(
         e.text,
-        "s1: takeover: the set is serving, not a standby (Device or resource busy)"
+        "s1: the set is serving, not a standby (Device or resource busy)"
     );
 }
 

@@ -3,6 +3,9 @@
 //! A module that answers from a list: answers are written as JSON, go through real attributes, and come
 //! out as the tool reads them.
 
+// Each test file uses another part of this.
+#![allow(dead_code)]
+
 use rcopy_crate::{
     error::{Error, Exit, Result},
     nl::{
@@ -199,4 +202,11 @@ pub fn buckets() -> Vec<u64> {
     let mut b = vec![0; 40];
     (b[10], b[11], b[20]) = (60, 39, 1);
     b
+}
+
+/// An event: s1 takes over.
+pub fn notice(seq: u64) -> Value {
+    json!({"seq": seq, "set": "s1", "what": {"set_seq": seq, "time": NOW * 1_000_000_000 + 250_000_000,
+        "kind": "state", "old": "standby", "new": "taking-over", "reason": "takeover asked for", "generation": 8,
+        "seq_first": 3, "seq_last": 9}})
 }
