@@ -45,9 +45,11 @@ module: $(need) ## the kernel module: build/dm-remote-copy.ko
 	+@$(call kbuild,module)
 	@cmp -s build/module/dm-remote-copy.ko $(module) || cp build/module/dm-remote-copy.ko $(module)
 
-tools: $(need) ## the control tool: build/rcopy
-	@$(call cargo,build) --release --quiet
-	@if [ -e build/target/release/rcopy ]; then cp build/target/release/rcopy build/rcopy; fi
+tools: $(need) ## the control tool: build/rcopy, its manual page and its completion for bash
+	@$(call cargo,build) --release --quiet --package rcopy
+	@cmp -s build/target/release/rcopy build/rcopy || cp build/target/release/rcopy build/rcopy
+	@$(in_root) build/rcopy man >build/rcopy.8
+	@$(in_root) build/rcopy completion bash >build/rcopy.bash
 
 host-test: $(need) ## tests of the pure logic and the tool, on this machine
 	@$(call cargo,test) --workspace --exclude model --exclude proof --exclude sim
@@ -114,7 +116,7 @@ bench: module ## what a write costs, exactly, beside DRBD and others: build/benc
 	@DMRC_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null) $(in_root) python3 scripts/bench/bench.py
 
 clean: ## remove what was built, keep the toolchain
-	rm -rf build/module build/debug-module build/clippy build/target build/fuzz build/vm build/bench build/images build/plugin $(module) build/rcopy
+	rm -rf build/module build/debug-module build/clippy build/target build/fuzz build/vm build/bench build/images build/plugin $(module) build/rcopy build/rcopy.8 build/rcopy.bash
 
 distclean: ## remove everything in build/
 	rm -rf build
