@@ -53,10 +53,9 @@ SPLATS = [
     ("an entry that is deleted twice", "twice_deleted", r"list_del corruption"),
     ("an overflow in Rust", "rust_overflow", r"attempt to add with overflow"),
 ]
-# And of memory that is lost: how many objects each loses.
+# And of memory that is lost: how many objects each loses. Old pointers that lie about hide some of them,
+# never the same, so that one is enough: what leaks in the module leaks each time.
 LEAKS = [("a leak", "leak", 7), ("a leak in Rust", "rust_leak", 8)]
-# How many of them have to be found: a stale pointer hides one now and then.
-LEAKS_SEEN = 0.5
 
 
 def checksum(*names):
@@ -147,11 +146,13 @@ class LeakPlants(Plants):
             self.note("kmemleak that is off", rc == BLIND, f"status {rc}")
         with Machine(self.name) as machine:
             machine.vm.start()
+            rc, out = machine.run(f"{GUEST} true", 300)
+            self.note("no leak", rc == 0, f"{leaked_objects(out)} objects")
             for what, mistake, count in LEAKS:
                 rc, out = machine.run(f"{GUEST} sh -c 'insmod build/debug-plant/plant.ko mistake={mistake}"
                                       " && rmmod plant'", 300)
                 seen = leaked_objects(out)
-                self.note(what, rc == LEAKED and seen >= LEAKS_SEEN * count, f"{seen} of {count} objects")
+                self.note(what, rc == LEAKED and seen > 0, f"{seen} of {count} objects")
                 machine.run("echo clear >/sys/kernel/debug/kmemleak")
 
 
