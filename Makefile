@@ -116,7 +116,8 @@ bench: module ## what a write costs, exactly, beside DRBD and others: build/benc
 	@DMRC_COMMIT=$$(git describe --always --dirty --abbrev=12 2>/dev/null) $(in_root) python3 scripts/bench/bench.py
 
 clean: ## remove what was built, keep the toolchain
-	rm -rf build/module build/debug-module build/clippy build/target build/fuzz build/vm build/bench build/images build/plugin $(module) build/rcopy build/rcopy.8 build/rcopy.bash
+	rm -rf build/module build/debug-module build/debug-plant build/debug-check.d build/clippy build/target build/fuzz build/vm build/bench \
+		build/images build/plugin $(module) build/rcopy build/rcopy.8 build/rcopy.bash
 
 distclean: ## remove everything in build/
 	rm -rf build

@@ -16,14 +16,16 @@
     ioplay.py journal <seed> <width> <record> <steps> <device>...
     ioplay.py prefix <seed> <width> <record> <device>...
     ioplay.py instants <seed> <width> <record> <log of dm-log-writes>
+    ioplay.py attempts <device> <record> <writes> [<seed>]    goes on when writes fail
+    ioplay.py told <record> <device>...               they hold what was acknowledged since
 
 CPU=<n> in the environment: on this processor.
 """
 
-import ctypes
+# ctypes and hashlib are imported where they are used: with their libraries they take an emulated machine
+# as long to load as all the rest.
 import errno
 import fcntl
-import hashlib
 import mmap
 import os
 import random
@@ -54,28 +56,34 @@ def size_of(fd):
     return struct.unpack("Q", out)[0]
 
 
-def buffer(data):
-    """Page-aligned memory with these bytes, as O_DIRECT wants it."""
-    m = mmap.mmap(-1, max(len(data), 1))
-    m[:len(data)] = data
+def memory(length):
+    """Page-aligned memory, as O_DIRECT wants it; each thread's own, until it asks again. New pages for
+    each I/O would be most of its cost in an emulated machine."""
+    m = getattr(own, "memory", None)
+    if m is None or len(m) < length:
+        m = own.memory = mmap.mmap(-1, max(length, mmap.PAGESIZE), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return m
 
 
+own = threading.local()
+
+
 def write_at(fd, offset, data, flags=0):
-    m = buffer(data)
-    view = memoryview(m)[:len(data)]
-    n = os.pwritev(fd, [view], offset, flags)
-    view.release()
+    m = memory(len(data))
+    m[:len(data)] = data
+    with memoryview(m) as whole, whole[:len(data)] as view:
+        n = os.pwritev(fd, [view], offset, flags)
     if n != len(data):
         raise OSError(errno.EIO, f"wrote {n} of {len(data)} bytes at {offset}")
 
 
 def read_at(fd, offset, length):
-    m = mmap.mmap(-1, length)
-    n = os.preadv(fd, [m], offset)
+    m = memory(length)
+    with memoryview(m) as whole, whole[:length] as view:
+        n = os.preadv(fd, [view], offset)
     if n != length:
         raise OSError(errno.EIO, f"read {n} of {length} bytes at {offset}")
-    return m[:]
+    return m[:length]
 
 
 def bytes_of(seed, length):
@@ -108,6 +116,7 @@ def same(args):
 
 def sum_(args):
     fd = open_direct(args[0], os.O_RDONLY)
+    import hashlib
     h = hashlib.sha256()
     end = int(args[1])
     for at in range(0, end, MIB):
@@ -118,9 +127,7 @@ def sum_(args):
 def zero(args):
     for path in args[1:]:
         fd = open_direct(path)
-        m = bytes(MIB)
-        for at in range(0, int(args[0]), MIB):
-            write_at(fd, at, m[:min(MIB, int(args[0]) - at)])
+        fcntl.ioctl(fd, BLKZEROOUT, struct.pack("QQ", 0, int(args[0])))
         os.fsync(fd)
 
 
@@ -260,6 +267,7 @@ def overlap(args):
 # --- a buffer that changes while it is written ------------------------------------------------
 
 def scribble(args):
+    import ctypes
     path, size, count = args[0], int(args[1]), int(args[2])
     fd = open_direct(path)
     length = 256 * 1024
@@ -411,6 +419,61 @@ def prefix(args):
     print(top)
 
 
+# --- writes that may fail ---------------------------------------------------------------------
+#
+# One after the other, to places chosen by the seed. The record has a line for each: its number, its
+# place, and whether the host was told that it is there, or that it failed. A place may hold the last
+# write that was acknowledged there, or one that failed after it, nothing else.
+
+HOPELESS = 40
+
+
+def attempts(args):
+    path, record, count, seed = args[0], args[1], int(args[2]), seed_of(args, 3)
+    r = random.Random(seed)
+    fd = open_direct(path)
+    failed = in_vain = n = 0
+    with open(record, "a", buffering=1) as log:
+        while n < count and in_vain < HOPELESS:
+            n += 1
+            place = r.randrange(PLACES)
+            number = (seed << 32) + n
+            try:
+                write_at(fd, place_at(place, [None])[1], block(number, place))
+                in_vain = 0
+            except OSError as e:
+                if e.errno != errno.EIO:
+                    raise
+                failed += 1
+                in_vain += 1
+            log.write(f"{number} {place} {'failed' if in_vain else 'told'}\n")
+    print(f"{n} writes, {failed} failed")
+
+
+def told(args):
+    allowed = {place: [0] for place in range(PLACES)}
+    count = 0
+    for line in open(args[0]).read().split("\n")[:-1]:
+        number, place, how = line.split()
+        if how == "told":
+            count += 1
+            allowed[int(place)] = [int(number)]
+        else:
+            allowed[int(place)].append(int(number))
+    for path in args[1:]:
+        fd = open_direct(path, os.O_RDONLY)
+        for place in range(PLACES):
+            data = read_at(fd, place_at(place, [None])[1], BLOCK)
+            n, _ = struct.unpack("<QQ", data[:16])
+            if data != (block(n, place) if n else bytes(BLOCK)):
+                die(f"{path}: place {place} is torn")
+            if n not in allowed[place]:
+                die(f"{path}: place {place} has write {n}, allowed are {allowed[place]}")
+    if not count:
+        die("nothing was acknowledged")
+    print(f"{count} writes were acknowledged")
+
+
 def log_entries(fd):
     """What dm-log-writes has seen complete, in that order (Documentation: dm-log-writes.rst)."""
     magic, version, count, sector_size = struct.unpack("<QQQI", os.pread(fd, 28, 0))
@@ -459,7 +522,7 @@ def instants(args):
 COMMANDS = {"same": same, "sum": sum_, "zero": zero, "blank": blank, "unclaimed": unclaimed,
             "write": write, "expect": expect, "mixed": mixed, "overlap": overlap,
             "scribble": scribble, "load": load, "journal": journal, "prefix": prefix,
-            "instants": instants}
+            "instants": instants, "attempts": attempts, "told": told}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
