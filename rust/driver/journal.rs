@@ -22,6 +22,7 @@ use kapi_crate::{
     pmem::{crc32c, Pmem, PmemSpan},
 };
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     new_mutex, new_spinlock,
     prelude::*,
     sync::{Mutex, SpinLock},
@@ -565,7 +566,8 @@ fn tails(mark: &Mark) -> [u64; MAX_LANES] {
 #[inline(never)]
 fn new_lane(index: u16, geometry: Geometry) -> Result<Pin<KBox<LockedLane>>> {
     let n = geometry.lane_records() as usize;
-    let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
+    // Without memory the set is refused, and told why: nobody needs the allocator's own backtrace.
+    let mut slots = KVVec::with_capacity(n, GFP_KERNEL | __GFP_NOWARN)?;
     for _ in 0..n {
         slots.push(Slot::default(), GFP_KERNEL)?;
     }
