@@ -38,7 +38,7 @@ def options_in(path):
 
 def options():
     p = argparse.ArgumentParser(prog="scripts/vm/run", description=__doc__.split("\n")[0])
-    p.add_argument("--memory", type=int, default=512, metavar="MiB", help="beside the pmem (512)")
+    p.add_argument("--memory", type=int, default=576, metavar="MiB", help="beside the pmem (576)")
     p.add_argument("--smp", type=int, default=2, help="processors (2)")
     p.add_argument("--pmem", type=int, action="append", metavar="MiB",
                    help="a pmem region; may be repeated (two of 64)")

@@ -44,7 +44,7 @@ MIB = 1 << 20
 # which the loader puts at the end.
 PMEM_BASE_MIB = 256
 # The least ordinary memory a guest boots in.
-MEMORY_MIN_MIB = 448
+MEMORY_MIN_MIB = 576
 # Machines that one network has sockets for.
 NET_PORTS = 6
 
@@ -56,7 +56,7 @@ BOOT_SECONDS = 90
 ALARMS = re.compile(
     r"WARNING:|\bBUG\b|Oops|general protection|Call Trace:|Kernel panic|KASAN|UBSAN|refcount_t"
     r"|leaked|use-after-free|blocked for more than|soft lockup|detected stalls|self-detected stall"
-    r"|unregister_netdevice: waiting|possible recursive locking|circular locking")
+    r"|unregister_netdevice: waiting|possible recursive locking|circular locking|Initramfs unpacking failed")
 
 
 class VmError(Exception):
