@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names and numbers of the netlink family: the whole of what this tool knows of
-//! Documentation/netlink/specs/remote-copy.yaml. tests/spec.rs compares the two.
+//! What the attributes of the netlink family hold. Their numbers, and the words, are core's catalogue, which
+//! the specification gives (make netlink-gen); tests/spec.rs compares the rest with
+//! Documentation/netlink/specs/remote-copy.yaml.
 
-/// The family's name.
-pub const FAMILY: &str = "remote-copy";
-/// Version of the family.
-pub const VERSION: u8 = 1;
+use core_crate::netlink::{self as nl, cmd, words};
+
+pub use core_crate::netlink::{FAMILY, VERSION};
+
 /// The multicast group of events.
 pub const EVENTS: &str = "events";
 
@@ -80,135 +81,109 @@ const fn attr(id: u16, name: &'static str, kind: Kind) -> Attr {
 /// Words of `set-state`, by their numbers.
 pub const SET_STATE: Words = Words {
     name: "set-state",
-    words: &[
-        "assembling",
-        "standby",
-        "waiting-for-partner",
-        "taking-over",
-        "replaying",
-        "serving",
-        "handing-over",
-        "fenced",
-        "failed",
-        "stopping",
-    ],
+    words: words::SET_STATE,
 };
 
 /// Words of `set-role`, by their numbers.
 pub const SET_ROLE: Words = Words {
     name: "set-role",
-    words: &["blank", "owner", "standby"],
+    words: words::SET_ROLE,
 };
 
 /// Words of `partner-state`, by their numbers.
 pub const PARTNER_STATE: Words = Words {
     name: "partner-state",
-    words: &["none", "disconnected", "connected"],
+    words: words::PARTNER_STATE,
 };
 
 /// Words of `mirror-state`, by their numbers.
 pub const MIRROR_STATE: Words = Words {
     name: "mirror-state",
-    words: &[
-        "none",
-        "lost",
-        "out-of-date",
-        "catching-up",
-        "finishing",
-        "mirrored",
-        "complete",
-        "incomplete",
-        "unknown",
-    ],
+    words: words::MIRROR_STATE,
 };
 
 /// Words of `remote-state`, by their numbers.
 pub const REMOTE_STATE: Words = Words {
     name: "remote-state",
-    words: &["in-step", "behind", "lost", "out-of-step"],
+    words: words::REMOTE_STATE,
 };
 
 /// Words of `shipping-state`, by their numbers.
 pub const SHIPPING_STATE: Words = Words {
     name: "shipping-state",
-    words: &["running", "paused"],
+    words: words::SHIPPING_STATE,
 };
 
 /// Words of `mode`, by their numbers.
 pub const MODE: Words = Words {
     name: "mode",
-    words: &["async", "sync"],
+    words: words::MODE,
 };
 
 /// Words of `partner-lost`, by their numbers.
 pub const PARTNER_LOST: Words = Words {
     name: "partner-lost",
-    words: &["wait", "continue"],
+    words: words::PARTNER_LOST,
 };
 
 /// Words of `takeover-policy`, by their numbers.
 pub const TAKEOVER_POLICY: Words = Words {
     name: "takeover-policy",
-    words: &["manual", "auto"],
+    words: words::TAKEOVER_POLICY,
 };
 
 /// Words of `fencing`, by their numbers.
 pub const FENCING: Words = Words {
     name: "fencing",
-    words: &[
-        "none",
-        "external",
-        "reservation",
-        "reservation-registrants",
-        "unfenced",
-    ],
+    words: words::FENCING,
 };
 
 /// Words of `record-state`, by their numbers.
 pub const RECORD_STATE: Words = Words {
     name: "record-state",
-    words: &["unused", "blank", "unreadable", "mine", "partner"],
+    words: words::RECORD_STATE,
 };
 
 /// Words of `record-mirror`, by their numbers.
 pub const RECORD_MIRROR: Words = Words {
     name: "record-mirror",
-    words: &["up-to-date", "out-of-date"],
+    words: words::RECORD_MIRROR,
 };
 
 /// Words of `link-kind`, by their numbers.
 pub const LINK_KIND: Words = Words {
     name: "link-kind",
-    words: &["partner", "remote"],
+    words: words::LINK_KIND,
 };
 
 /// Words of `link-state`, by their numbers.
 pub const LINK_STATE: Words = Words {
     name: "link-state",
-    words: &["disconnected", "connected", "failing"],
+    words: words::LINK_STATE,
 };
 
 /// Words of `event-kind`, by their numbers.
 pub const EVENT_KIND: Words = Words {
     name: "event-kind",
-    words: &[
-        "created", "removed", "state", "partner", "mirror", "remote", "log", "shipping",
-        "settings", "missing",
-    ],
+    words: words::EVENT_KIND,
 };
 
 /// Attributes of `counters`.
 pub static COUNTERS_ATTRS: Attrs = Attrs {
     name: "counters",
     attrs: &[
-        attr(1, "writes", Kind::Uint),
-        attr(2, "shipped", Kind::Uint),
-        attr(3, "mirrored", Kind::Uint),
-        attr(4, "log-full", Kind::Uint),
-        attr(5, "local-errors", Kind::Uint),
-        attr(6, "replayed", Kind::Uint),
-        attr(7, "takeover-records", Kind::Uint),
-        attr(8, "takeover-ms", Kind::Uint),
+        attr(nl::counters::WRITES, "writes", Kind::Uint),
+        attr(nl::counters::SHIPPED, "shipped", Kind::Uint),
+        attr(nl::counters::MIRRORED, "mirrored", Kind::Uint),
+        attr(nl::counters::LOG_FULL, "log-full", Kind::Uint),
+        attr(nl::counters::LOCAL_ERRORS, "local-errors", Kind::Uint),
+        attr(nl::counters::REPLAYED, "replayed", Kind::Uint),
+        attr(
+            nl::counters::TAKEOVER_RECORDS,
+            "takeover-records",
+            Kind::Uint,
+        ),
+        attr(nl::counters::TAKEOVER_MS, "takeover-ms", Kind::Uint),
     ],
 };
 
@@ -216,16 +191,16 @@ pub static COUNTERS_ATTRS: Attrs = Attrs {
 pub static EVENT_ATTRS: Attrs = Attrs {
     name: "event",
     attrs: &[
-        attr(1, "set-seq", Kind::Uint),
-        attr(2, "time", Kind::Uint),
-        attr(3, "kind", Kind::Enum(&EVENT_KIND)),
-        attr(4, "old", Kind::Str),
-        attr(5, "new", Kind::Str),
-        attr(6, "reason", Kind::Str),
-        attr(7, "generation", Kind::U32),
-        attr(8, "seq-first", Kind::Uint),
-        attr(9, "seq-last", Kind::Uint),
-        attr(10, "suppressed", Kind::Uint),
+        attr(nl::event::SET_SEQ, "set-seq", Kind::Uint),
+        attr(nl::event::TIME, "time", Kind::Uint),
+        attr(nl::event::KIND, "kind", Kind::Enum(&EVENT_KIND)),
+        attr(nl::event::OLD, "old", Kind::Str),
+        attr(nl::event::NEW, "new", Kind::Str),
+        attr(nl::event::REASON, "reason", Kind::Str),
+        attr(nl::event::GENERATION, "generation", Kind::U32),
+        attr(nl::event::SEQ_FIRST, "seq-first", Kind::Uint),
+        attr(nl::event::SEQ_LAST, "seq-last", Kind::Uint),
+        attr(nl::event::SUPPRESSED, "suppressed", Kind::Uint),
     ],
 };
 
@@ -233,11 +208,11 @@ pub static EVENT_ATTRS: Attrs = Attrs {
 pub static LANE_ATTRS: Attrs = Attrs {
     name: "lane",
     attrs: &[
-        attr(1, "index", Kind::U32),
-        attr(2, "tail", Kind::Uint),
-        attr(3, "head", Kind::Uint),
-        attr(4, "records", Kind::Uint),
-        attr(5, "bytes", Kind::Uint),
+        attr(nl::lane::INDEX, "index", Kind::U32),
+        attr(nl::lane::TAIL, "tail", Kind::Uint),
+        attr(nl::lane::HEAD, "head", Kind::Uint),
+        attr(nl::lane::RECORDS, "records", Kind::Uint),
+        attr(nl::lane::BYTES, "bytes", Kind::Uint),
     ],
 };
 
@@ -245,10 +220,10 @@ pub static LANE_ATTRS: Attrs = Attrs {
 pub static LATENCY_ATTRS: Attrs = Attrs {
     name: "latency",
     attrs: &[
-        attr(1, "stage", Kind::Str),
-        attr(2, "count", Kind::Uint),
-        attr(3, "sum-ns", Kind::Uint),
-        attr(4, "buckets", Kind::U64s),
+        attr(nl::latency::STAGE, "stage", Kind::Str),
+        attr(nl::latency::COUNT, "count", Kind::Uint),
+        attr(nl::latency::SUM_NS, "sum-ns", Kind::Uint),
+        attr(nl::latency::BUCKETS, "buckets", Kind::U64s),
     ],
 };
 
@@ -256,12 +231,12 @@ pub static LATENCY_ATTRS: Attrs = Attrs {
 pub static INFO_ATTRS: Attrs = Attrs {
     name: "info",
     attrs: &[
-        attr(1, "module-version", Kind::Str),
-        attr(2, "format-version", Kind::U32),
-        attr(3, "protocol-version", Kind::U32),
-        attr(4, "sets", Kind::U32),
-        attr(5, "event-seq", Kind::Uint),
-        attr(6, "events-suppressed", Kind::Uint),
+        attr(nl::info::MODULE_VERSION, "module-version", Kind::Str),
+        attr(nl::info::FORMAT_VERSION, "format-version", Kind::U32),
+        attr(nl::info::PROTOCOL_VERSION, "protocol-version", Kind::U32),
+        attr(nl::info::SETS, "sets", Kind::U32),
+        attr(nl::info::EVENT_SEQ, "event-seq", Kind::Uint),
+        attr(nl::info::EVENTS_SUPPRESSED, "events-suppressed", Kind::Uint),
     ],
 };
 
@@ -269,50 +244,62 @@ pub static INFO_ATTRS: Attrs = Attrs {
 pub static SET_ATTRS: Attrs = Attrs {
     name: "set",
     attrs: &[
-        attr(1, "name", Kind::Str),
-        attr(2, "uuid", Kind::Uuid),
-        attr(3, "state", Kind::Enum(&SET_STATE)),
-        attr(4, "since", Kind::Uint),
-        attr(5, "role", Kind::Enum(&SET_ROLE)),
-        attr(6, "generation", Kind::U32),
-        attr(7, "reign", Kind::U32),
-        attr(8, "node", Kind::U32),
-        attr(9, "mode", Kind::Enum(&MODE)),
-        attr(10, "partner-lost", Kind::Enum(&PARTNER_LOST)),
-        attr(11, "takeover", Kind::Enum(&TAKEOVER_POLICY)),
-        attr(12, "fencing", Kind::Enum(&FENCING)),
-        attr(13, "ping-ms", Kind::U32),
-        attr(14, "ping-misses", Kind::U32),
-        attr(15, "partner", Kind::Enum(&PARTNER_STATE)),
-        attr(16, "mirror", Kind::Enum(&MIRROR_STATE)),
-        attr(17, "record", Kind::Enum(&RECORD_STATE)),
-        attr(18, "record-generation", Kind::U32),
-        attr(19, "record-mirror", Kind::Enum(&RECORD_MIRROR)),
-        attr(20, "out-of-date-since", Kind::Uint),
-        attr(21, "out-of-date-generation", Kind::U32),
-        attr(22, "remote", Kind::Enum(&REMOTE_STATE)),
-        attr(23, "shipping", Kind::Enum(&SHIPPING_STATE)),
-        attr(24, "behind", Kind::Uint),
-        attr(25, "behind-bytes", Kind::Uint),
-        attr(26, "behind-ns", Kind::Uint),
-        attr(27, "seq-last", Kind::Uint),
-        attr(28, "seq-acked", Kind::Uint),
-        attr(29, "seq-remote", Kind::Uint),
-        attr(30, "seq-retired", Kind::Uint),
-        attr(31, "log-records", Kind::Uint),
-        attr(32, "log-records-max", Kind::Uint),
-        attr(33, "log-bytes", Kind::Uint),
-        attr(34, "log-bytes-max", Kind::Uint),
-        attr(35, "throttled", Kind::U8),
-        attr(36, "missing-first", Kind::Uint),
-        attr(37, "missing-last", Kind::Uint),
-        attr(38, "volumes", Kind::U32),
-        attr(39, "volumes-wanted", Kind::U32),
-        attr(40, "counters", Kind::Nest(&COUNTERS_ATTRS)),
-        attr(41, "event-seq", Kind::Uint),
-        attr(42, "events-suppressed", Kind::Uint),
-        attr(43, "last-event", Kind::Nest(&EVENT_ATTRS)),
-        attr(44, "force", Kind::Flag),
+        attr(nl::set::NAME, "name", Kind::Str),
+        attr(nl::set::UUID, "uuid", Kind::Uuid),
+        attr(nl::set::STATE, "state", Kind::Enum(&SET_STATE)),
+        attr(nl::set::SINCE, "since", Kind::Uint),
+        attr(nl::set::ROLE, "role", Kind::Enum(&SET_ROLE)),
+        attr(nl::set::GENERATION, "generation", Kind::U32),
+        attr(nl::set::REIGN, "reign", Kind::U32),
+        attr(nl::set::NODE, "node", Kind::U32),
+        attr(nl::set::MODE, "mode", Kind::Enum(&MODE)),
+        attr(
+            nl::set::PARTNER_LOST,
+            "partner-lost",
+            Kind::Enum(&PARTNER_LOST),
+        ),
+        attr(nl::set::TAKEOVER, "takeover", Kind::Enum(&TAKEOVER_POLICY)),
+        attr(nl::set::FENCING, "fencing", Kind::Enum(&FENCING)),
+        attr(nl::set::PING_MS, "ping-ms", Kind::U32),
+        attr(nl::set::PING_MISSES, "ping-misses", Kind::U32),
+        attr(nl::set::PARTNER, "partner", Kind::Enum(&PARTNER_STATE)),
+        attr(nl::set::MIRROR, "mirror", Kind::Enum(&MIRROR_STATE)),
+        attr(nl::set::RECORD, "record", Kind::Enum(&RECORD_STATE)),
+        attr(nl::set::RECORD_GENERATION, "record-generation", Kind::U32),
+        attr(
+            nl::set::RECORD_MIRROR,
+            "record-mirror",
+            Kind::Enum(&RECORD_MIRROR),
+        ),
+        attr(nl::set::OUT_OF_DATE_SINCE, "out-of-date-since", Kind::Uint),
+        attr(
+            nl::set::OUT_OF_DATE_GENERATION,
+            "out-of-date-generation",
+            Kind::U32,
+        ),
+        attr(nl::set::REMOTE, "remote", Kind::Enum(&REMOTE_STATE)),
+        attr(nl::set::SHIPPING, "shipping", Kind::Enum(&SHIPPING_STATE)),
+        attr(nl::set::BEHIND, "behind", Kind::Uint),
+        attr(nl::set::BEHIND_BYTES, "behind-bytes", Kind::Uint),
+        attr(nl::set::BEHIND_NS, "behind-ns", Kind::Uint),
+        attr(nl::set::SEQ_LAST, "seq-last", Kind::Uint),
+        attr(nl::set::SEQ_ACKED, "seq-acked", Kind::Uint),
+        attr(nl::set::SEQ_REMOTE, "seq-remote", Kind::Uint),
+        attr(nl::set::SEQ_RETIRED, "seq-retired", Kind::Uint),
+        attr(nl::set::LOG_RECORDS, "log-records", Kind::Uint),
+        attr(nl::set::LOG_RECORDS_MAX, "log-records-max", Kind::Uint),
+        attr(nl::set::LOG_BYTES, "log-bytes", Kind::Uint),
+        attr(nl::set::LOG_BYTES_MAX, "log-bytes-max", Kind::Uint),
+        attr(nl::set::THROTTLED, "throttled", Kind::U8),
+        attr(nl::set::MISSING_FIRST, "missing-first", Kind::Uint),
+        attr(nl::set::MISSING_LAST, "missing-last", Kind::Uint),
+        attr(nl::set::VOLUMES, "volumes", Kind::U32),
+        attr(nl::set::VOLUMES_WANTED, "volumes-wanted", Kind::U32),
+        attr(nl::set::COUNTERS, "counters", Kind::Nest(&COUNTERS_ATTRS)),
+        attr(nl::set::EVENT_SEQ, "event-seq", Kind::Uint),
+        attr(nl::set::EVENTS_SUPPRESSED, "events-suppressed", Kind::Uint),
+        attr(nl::set::LAST_EVENT, "last-event", Kind::Nest(&EVENT_ATTRS)),
+        attr(nl::set::FORCE, "force", Kind::Flag),
     ],
 };
 
@@ -320,14 +307,14 @@ pub static SET_ATTRS: Attrs = Attrs {
 pub static VOLUME_ATTRS: Attrs = Attrs {
     name: "volume",
     attrs: &[
-        attr(1, "set", Kind::Str),
-        attr(2, "member", Kind::U32),
-        attr(3, "sectors", Kind::Uint),
-        attr(4, "local", Kind::Str),
-        attr(5, "remote", Kind::Str),
-        attr(6, "suspended", Kind::U8),
-        attr(7, "missing-first", Kind::Uint),
-        attr(8, "missing-last", Kind::Uint),
+        attr(nl::volume::SET, "set", Kind::Str),
+        attr(nl::volume::MEMBER, "member", Kind::U32),
+        attr(nl::volume::SECTORS, "sectors", Kind::Uint),
+        attr(nl::volume::LOCAL, "local", Kind::Str),
+        attr(nl::volume::REMOTE, "remote", Kind::Str),
+        attr(nl::volume::SUSPENDED, "suspended", Kind::U8),
+        attr(nl::volume::MISSING_FIRST, "missing-first", Kind::Uint),
+        attr(nl::volume::MISSING_LAST, "missing-last", Kind::Uint),
     ],
 };
 
@@ -335,14 +322,14 @@ pub static VOLUME_ATTRS: Attrs = Attrs {
 pub static LINK_ATTRS: Attrs = Attrs {
     name: "link",
     attrs: &[
-        attr(1, "set", Kind::Str),
-        attr(2, "kind", Kind::Enum(&LINK_KIND)),
-        attr(3, "member", Kind::U32),
-        attr(4, "state", Kind::Enum(&LINK_STATE)),
-        attr(5, "address", Kind::Str),
-        attr(6, "listen", Kind::Str),
-        attr(7, "heard-ms", Kind::Uint),
-        attr(8, "patience-ms", Kind::Uint),
+        attr(nl::link::SET, "set", Kind::Str),
+        attr(nl::link::KIND, "kind", Kind::Enum(&LINK_KIND)),
+        attr(nl::link::MEMBER, "member", Kind::U32),
+        attr(nl::link::STATE, "state", Kind::Enum(&LINK_STATE)),
+        attr(nl::link::ADDRESS, "address", Kind::Str),
+        attr(nl::link::LISTEN, "listen", Kind::Str),
+        attr(nl::link::HEARD_MS, "heard-ms", Kind::Uint),
+        attr(nl::link::PATIENCE_MS, "patience-ms", Kind::Uint),
     ],
 };
 
@@ -350,20 +337,20 @@ pub static LINK_ATTRS: Attrs = Attrs {
 pub static LOG_ATTRS: Attrs = Attrs {
     name: "log",
     attrs: &[
-        attr(1, "set", Kind::Str),
-        attr(2, "path", Kind::Str),
-        attr(3, "device", Kind::Str),
-        attr(4, "offset", Kind::Uint),
-        attr(5, "size", Kind::Uint),
-        attr(6, "records", Kind::Uint),
-        attr(7, "records-max", Kind::Uint),
-        attr(8, "bytes", Kind::Uint),
-        attr(9, "bytes-max", Kind::Uint),
-        attr(10, "mark-counter", Kind::Uint),
-        attr(11, "mark-shipped", Kind::Uint),
-        attr(12, "mark-retired", Kind::Uint),
-        attr(13, "mark-acked", Kind::Uint),
-        attr(14, "lane", Kind::Nests(&LANE_ATTRS)),
+        attr(nl::log::SET, "set", Kind::Str),
+        attr(nl::log::PATH, "path", Kind::Str),
+        attr(nl::log::DEVICE, "device", Kind::Str),
+        attr(nl::log::OFFSET, "offset", Kind::Uint),
+        attr(nl::log::SIZE, "size", Kind::Uint),
+        attr(nl::log::RECORDS, "records", Kind::Uint),
+        attr(nl::log::RECORDS_MAX, "records-max", Kind::Uint),
+        attr(nl::log::BYTES, "bytes", Kind::Uint),
+        attr(nl::log::BYTES_MAX, "bytes-max", Kind::Uint),
+        attr(nl::log::MARK_COUNTER, "mark-counter", Kind::Uint),
+        attr(nl::log::MARK_SHIPPED, "mark-shipped", Kind::Uint),
+        attr(nl::log::MARK_RETIRED, "mark-retired", Kind::Uint),
+        attr(nl::log::MARK_ACKED, "mark-acked", Kind::Uint),
+        attr(nl::log::LANE, "lane", Kind::Nests(&LANE_ATTRS)),
     ],
 };
 
@@ -371,9 +358,9 @@ pub static LOG_ATTRS: Attrs = Attrs {
 pub static STATS_ATTRS: Attrs = Attrs {
     name: "stats",
     attrs: &[
-        attr(1, "set", Kind::Str),
-        attr(2, "counters", Kind::Nest(&COUNTERS_ATTRS)),
-        attr(3, "latency", Kind::Nests(&LATENCY_ATTRS)),
+        attr(nl::stats::SET, "set", Kind::Str),
+        attr(nl::stats::COUNTERS, "counters", Kind::Nest(&COUNTERS_ATTRS)),
+        attr(nl::stats::LATENCY, "latency", Kind::Nests(&LATENCY_ATTRS)),
     ],
 };
 
@@ -381,106 +368,106 @@ pub static STATS_ATTRS: Attrs = Attrs {
 pub static NOTICE_ATTRS: Attrs = Attrs {
     name: "notice",
     attrs: &[
-        attr(1, "seq", Kind::Uint),
-        attr(2, "set", Kind::Str),
-        attr(3, "what", Kind::Nest(&EVENT_ATTRS)),
+        attr(nl::notice::SEQ, "seq", Kind::Uint),
+        attr(nl::notice::SET, "set", Kind::Str),
+        attr(nl::notice::WHAT, "what", Kind::Nest(&EVENT_ATTRS)),
     ],
 };
 
 /// info-get
 pub const OP_INFO_GET: Op = Op {
-    id: 1,
+    id: cmd::INFO_GET,
     name: "info-get",
     attrs: &INFO_ATTRS,
 };
 
 /// set-get
 pub const OP_SET_GET: Op = Op {
-    id: 2,
+    id: cmd::SET_GET,
     name: "set-get",
     attrs: &SET_ATTRS,
 };
 
 /// set-set
 pub const OP_SET_SET: Op = Op {
-    id: 3,
+    id: cmd::SET_SET,
     name: "set-set",
     attrs: &SET_ATTRS,
 };
 
 /// takeover
 pub const OP_TAKEOVER: Op = Op {
-    id: 4,
+    id: cmd::TAKEOVER,
     name: "takeover",
     attrs: &SET_ATTRS,
 };
 
 /// swap
 pub const OP_SWAP: Op = Op {
-    id: 5,
+    id: cmd::SWAP,
     name: "swap",
     attrs: &SET_ATTRS,
 };
 
 /// pause
 pub const OP_PAUSE: Op = Op {
-    id: 6,
+    id: cmd::PAUSE,
     name: "pause",
     attrs: &SET_ATTRS,
 };
 
 /// resume
 pub const OP_RESUME: Op = Op {
-    id: 7,
+    id: cmd::RESUME,
     name: "resume",
     attrs: &SET_ATTRS,
 };
 
 /// detach
 pub const OP_DETACH: Op = Op {
-    id: 8,
+    id: cmd::DETACH,
     name: "detach",
     attrs: &SET_ATTRS,
 };
 
 /// in-step
 pub const OP_IN_STEP: Op = Op {
-    id: 9,
+    id: cmd::IN_STEP,
     name: "in-step",
     attrs: &SET_ATTRS,
 };
 
 /// volume-get
 pub const OP_VOLUME_GET: Op = Op {
-    id: 10,
+    id: cmd::VOLUME_GET,
     name: "volume-get",
     attrs: &VOLUME_ATTRS,
 };
 
 /// link-get
 pub const OP_LINK_GET: Op = Op {
-    id: 11,
+    id: cmd::LINK_GET,
     name: "link-get",
     attrs: &LINK_ATTRS,
 };
 
 /// log-get
 pub const OP_LOG_GET: Op = Op {
-    id: 12,
+    id: cmd::LOG_GET,
     name: "log-get",
     attrs: &LOG_ATTRS,
 };
 
 /// stats-get
 pub const OP_STATS_GET: Op = Op {
-    id: 13,
+    id: cmd::STATS_GET,
     name: "stats-get",
     attrs: &STATS_ATTRS,
 };
 
 /// event
 pub const OP_EVENT: Op = Op {
-    id: 14,
+    id: cmd::EVENT,
     name: "event",
     attrs: &NOTICE_ATTRS,
 };
