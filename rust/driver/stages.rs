@@ -14,10 +14,11 @@ use crate::{
     worker::Io,
 };
 use core::{
-    fmt::{self, Write as _},
+    fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
 use core_crate::{
+    events::Text,
     format::Header,
     histogram::{bucket, Histogram, Stage, BUCKETS, STAGES},
     lane::{stage, Record, Slot},
@@ -309,9 +310,9 @@ impl Set {
 
     /// The set is in another state.
     pub(crate) fn state_changed(&self, from: Phase, to: Phase, why: fmt::Arguments<'_>) {
-        let reason = &mut Reason::new();
+        let reason = &mut Text::<128>::new();
         trace::state(move || {
-            let _ = reason.write_fmt(why);
+            *reason = Text::of(why);
             Some(trace::State {
                 set: self.name.as_str(),
                 netns: self.ns.inum(),
@@ -322,43 +323,5 @@ impl Set {
                 reason: reason.as_str(),
             })
         });
-    }
-}
-
-/// A reason in words; what does not fit is cut off.
-struct Reason {
-    len: usize,
-    text: [u8; 128],
-}
-
-impl Reason {
-    fn new() -> Reason {
-        Reason {
-            len: 0,
-            text: [0; 128],
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        let text = self.text.get(..self.len).unwrap_or_default();
-        match core::str::from_utf8(text) {
-            Ok(s) => s,
-            // Cut off within a character.
-            Err(e) => text
-                .get(..e.valid_up_to())
-                .and_then(|t| core::str::from_utf8(t).ok())
-                .unwrap_or(""),
-        }
-    }
-}
-
-impl fmt::Write for Reason {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        let room = self.text.get_mut(self.len..).unwrap_or_default();
-        for (to, from) in room.iter_mut().zip(s.as_bytes()) {
-            *to = *from;
-        }
-        self.len = self.len.saturating_add(s.len()).min(self.text.len());
-        Ok(())
     }
 }

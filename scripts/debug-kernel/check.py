@@ -3,11 +3,10 @@
 """
 check.py <what to run>...
 
-What check.sh runs once kernel and modules are built: "plants" (or one of plants-leaks,
-plants-splats), and tests (paths of the checkout; with :<n>
-one of the parts of a long one), each in a machine of its own. Runs inside the private root. Each leaves its figures in build/debug-check.d;
-report.py adds them up. What the kernel said is in build/log/vm/debug-<name>, what the test printed in
-build/log/debug-<name>.log.
+What check.sh runs once kernel and modules are built: "plants" (or one of plants-leaks, plants-splats), and
+tests (paths of the checkout; with :<n> one of the parts of a long one), each in a machine of its own. Runs
+inside the private root. Each leaves its figures in build/debug-check.d; report.py adds them up. What the
+kernel said is in build/log/vm/debug-<name>, what the test printed in build/log/debug-<name>.log.
 """
 
 import hashlib
@@ -53,8 +52,8 @@ SPLATS = [
     ("an entry that is deleted twice", "twice_deleted", r"list_del corruption"),
     ("an overflow in Rust", "rust_overflow", r"attempt to add with overflow"),
 ]
-# And of memory that is lost: how many objects each loses. Old pointers that lie about hide some of them,
-# never the same, so that one is enough: what leaks in the module leaks each time.
+# And of memory that is lost: how many objects each loses. Old pointers that lie about hide some of them, so
+# that one is enough.
 LEAKS = [("a leak", "leak", 7), ("a leak in Rust", "rust_leak", 8)]
 
 
