@@ -510,6 +510,14 @@ impl Ack {
         both.find_map(|((lane, end), head)| (end > head).then_some(lane))
     }
 
+    /// Whether an owner with these `heads`, whose newest mark has the counter `mark`, can have sent what
+    /// this says is durable. If not, its partner is not to be believed: writes would be acknowledged that
+    /// only one node has.
+    pub fn can_be(&self, heads: impl Iterator<Item = u64>, mark: u64) -> bool {
+        // The first mark of a reign is sent before it counts here.
+        self.ahead(heads).is_none() && self.mark <= mark.saturating_add(1)
+    }
+
     /// The position that is expected next in this lane.
     pub fn at(&self, lane: u16) -> u64 {
         self.stored.get(usize::from(lane)).copied().unwrap_or(0)

@@ -661,6 +661,23 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
         match frame.kind {
             Kind::Ack => {
                 let ack = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
+                let news = {
+                    let mut marks = journal.marks.lock();
+                    let heads = journal.lanes.iter().map(|l| l.lane.head());
+                    if !ack.can_be(heads, marks.mark.counter) {
+                        pr_err!(
+                            "set {}: the partner acknowledges what this node did not send (mark {} of {}): the \
+                             session ends\n",
+                            set.name.as_str(),
+                            ack.mark,
+                            marks.mark.counter
+                        );
+                        return Err(EBADMSG);
+                    }
+                    let news = ack.mark > marks.partner_has;
+                    marks.partner_has = marks.partner_has.max(ack.mark);
+                    news
+                };
                 stored = ack.stored;
                 for (s, n) in session.stored.iter().zip(&stored) {
                     s.store(*n, Ordering::Release);
@@ -669,12 +686,6 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                 if handing_over || matches!(journal.mirror(), Mirror::CatchingUp { .. }) {
                     set.send.signal();
                 }
-                let news = {
-                    let mut marks = journal.marks.lock();
-                    let news = ack.mark > marks.partner_has;
-                    marks.partner_has = marks.partner_has.max(ack.mark);
-                    news
-                };
                 if news {
                     set.ship.signal();
                 }

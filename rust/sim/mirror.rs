@@ -436,18 +436,22 @@ async fn hear(set: &Rc<Set>, journal: &Journal, session: &Session) -> Result {
             Kind::Ack => {
                 let ack =
                     Ack::open(&payload, journal.geometry.lanes()).map_err(|_| Errno::BadMsg)?;
+                let news = {
+                    let mut marks = journal.marks.borrow_mut();
+                    let heads = journal.lanes.iter().map(|l| l.lane.head());
+                    if !ack.can_be(heads, marks.mark.counter) {
+                        return Err(Errno::BadMsg);
+                    }
+                    let news = ack.mark > marks.partner_has;
+                    marks.partner_has = marks.partner_has.max(ack.mark);
+                    news
+                };
                 stored = ack.stored;
                 session.stored.set(stored);
                 let handing_over = set.handover.get() == handover::WANTED;
                 if handing_over || matches!(journal.mirror(), Mirror::CatchingUp { .. }) {
                     set.send.signal();
                 }
-                let news = {
-                    let mut marks = journal.marks.borrow_mut();
-                    let news = ack.mark > marks.partner_has;
-                    marks.partner_has = marks.partner_has.max(ack.mark);
-                    news
-                };
                 if journal.mirror().acks_count() {
                     draw_on(set, journal, &stored);
                 }

@@ -511,6 +511,22 @@ fn frame_lengths_are_bounded() {
 }
 
 #[test]
+fn an_ack_is_of_what_was_sent() {
+    let mut stored = [0; limits::MAX_LANES];
+    stored[..2].copy_from_slice(&[7, 9]);
+    let ack = Ack {
+        mark: 4,
+        lanes: 2,
+        stored,
+    };
+    let can_be = |heads: [u64; 2], mark| ack.can_be(heads.into_iter(), mark);
+    assert!(can_be([7, 9], 4) && can_be([8, 90], 5));
+    // The first mark of a reign is sent before it counts; a second one is not.
+    assert!(can_be([7, 9], 3) && !can_be([7, 9], 2));
+    assert!(!can_be([6, 9], 4) && !can_be([7, 8], 4) && !can_be([0, 0], u64::MAX));
+}
+
+#[test]
 fn an_ack_needs_the_right_number_of_lanes() {
     let ack = Ack {
         mark: 1,
