@@ -20,7 +20,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "scripts", "vm"))
 
-from vmlib import ALARMS, BUILD, PATIENCE, Lab, VmError
+from vmlib import BUILD, PATIENCE, Lab, VmError, options_in
 
 ROWS = os.path.join(BUILD, "debug-check.d")
 GUEST = "/repo/scripts/debug-kernel/guest.sh"
@@ -35,7 +35,7 @@ POLL, CASE, FILE = 20, 150, 900
 
 # How many machines share a file, so that none takes very long.
 PARTS = {"fencing": 3, "full": 3, "mirror": 3, "ops": 2, "order": 2, "ownership": 3, "recover": 2, "reload": 2,
-         "faults": 3}
+         "faults": 3, "netlink": 4, "rcopy": 3, "trace": 2}
 
 # Mistakes of plant.ko, and how the console tells of them. In this order in one machine: lockdep says
 # nothing any more once it, or KASAN, has complained, and the last one ends the machine.
@@ -81,10 +81,10 @@ def leaked_objects(text):
 class Machine:
     """A debug kernel's machine for one row."""
 
-    def __init__(self, name, args=""):
+    def __init__(self, name, args="", add=()):
         self.name = name
         self.log = open(os.path.join(BUILD, "log", f"debug-{name}.log"), "w")
-        self.lab = Lab("debug-" + name, add=["selftests", "scripts/debug-kernel", "build/debug-plant"], fio=True)
+        self.lab = Lab("debug-" + name, add=["selftests", "scripts/debug-kernel", "build/debug-plant", *add], fio=True)
         disks = [self.lab.disk(f"disk{i}", 64) for i in range(3)]
         self.vm = self.lab.vm("guest", memory=1024, smp=2, disks=disks, pmem=[32, 32], args=f"{KERNEL} {args}",
                               qemu=["-cpu", PROCESSOR])
@@ -194,7 +194,9 @@ class Test:
         settings = [f"PATIENCE={POLL * PATIENCE:.0f}", f"TEST_SECONDS={CASE * PATIENCE:.0f}",
                     f"PART={self.part}/{self.parts}", f"TEST={os.environ.get('TEST', '')}"]
         out = ""
-        with Machine(self.name) as machine:
+        own = options_in(self.path)
+        add = [path for option, path in zip(own, own[1:]) if option == "--add"]
+        with Machine(self.name, add=add) as machine:
             try:
                 machine.vm.start()
                 row["status"], out = machine.run(shlex.join(["env", *settings, GUEST, self.path]), FILE)

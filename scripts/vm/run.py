@@ -13,27 +13,16 @@ makes exit status 99, a guest that died 98. A script may hold a line with option
 
 import argparse
 import os
-import re
 import shlex
 import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from vmlib import ALARMS, Lab, VmError
+from vmlib import ALARMS, Lab, VmError, options_in
 
 GUEST_DIED = 98
 KERNEL_COMPLAINED = 99
-
-
-def options_in(path):
-    """What a script says about the machine that it needs."""
-    try:
-        with open(path, errors="replace") as f:
-            match = re.search(r"^# vm: (.*)$", f.read(), re.M)
-    except OSError:
-        return []
-    return shlex.split(match.group(1)) if match else []
 
 
 def options():

@@ -25,6 +25,7 @@ import json
 import mmap
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -73,6 +74,16 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > end:
             raise VmError(f"timeout: {what} (waited {seconds * PATIENCE:.0f} s)")
         time.sleep(0.02)
+
+
+def options_in(path):
+    """What a script says about the machine that it needs."""
+    try:
+        with open(path, errors="replace") as f:
+            match = re.search(r"^# vm: (.*)$", f.read(), re.M)
+    except OSError:
+        return []
+    return shlex.split(match.group(1)) if match else []
 
 
 class Result:
