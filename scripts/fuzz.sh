@@ -25,7 +25,7 @@ triple=x86_64-unknown-linux-gnu
 # The bounded runs. One run tries several images or frames; if it is fewer than "least" of them in all,
 # the step has failed.
 targets=(log frames ownership table)
-declare -A runs=([table]=50000 [log]=110000 [frames]=60000 [ownership]=30000)
+declare -A runs=([table]=50000 [log]=110000 [frames]=70000 [ownership]=30000)
 declare -A least=([table]=10000 [log]=1000000 [frames]=1000000 [ownership]=100000)
 declare -A longest=([table]=600 [log]=400 [frames]=500 [ownership]=300)
 
@@ -129,7 +129,7 @@ bounded()
 {
 	rm -rf "${out:?}/$1"
 	mkdir -p "$out/$1"
-	fuzz "$1" "${least[$1]}" -seed=1 -runs="${runs[$1]}" -seed_inputs="$(inputs_of "$1")" "$out/$1"
+	fuzz "$1" "${least[$1]}" -seed=1 -reload=0 -runs="${runs[$1]}" -seed_inputs="$(inputs_of "$1")" "$out/$1"
 }
 
 for_seconds()	# <target> <seconds>

@@ -99,12 +99,14 @@ pub enum Reject {
 /// # Invariants
 ///
 /// Everything in front of `next_*[lane]` has been stored and fenced once [`Receiver::stored`] was
-/// called for it; `mark` is the newest mark that was stored.
+/// called for it; `mark` is the newest mark that is stored, if the copy is complete or has `begun`.
 pub struct Receiver {
     key: Key,
     geometry: Geometry,
     reign: Generation,
     mark: Option<Mark>,
+    /// Whether this connection's BEGIN was heard.
+    begun: bool,
     next_seq: [u64; MAX_LANES],
     next_pos: [u64; MAX_LANES],
     /// Of the last record in each lane that is here.
@@ -119,6 +121,7 @@ impl Receiver {
             geometry,
             reign,
             mark: None,
+            begun: false,
             next_seq: [0; MAX_LANES],
             next_pos: [0; MAX_LANES],
             last: [(Seq::ZERO, Generation(0)); MAX_LANES],
@@ -156,6 +159,7 @@ impl Receiver {
         for lane in 0..self.geometry.lanes() {
             self.resume(lane, &scan.lane(lane, |_| ())?);
         }
+        self.mark = Some(mark);
         Ok(())
     }
 
@@ -164,46 +168,67 @@ impl Receiver {
     #[must_use]
     pub fn again(&mut self, key: Key, geometry: Geometry, reign: Generation) -> bool {
         self.reign = reign;
-        self.mark = None;
+        self.begun = false;
         self.key == key && self.geometry == geometry
     }
 
     /// BEGIN: the owner will send every lane from the mark's tail; of a complete copy, from where that
-    /// ends, if it is not in front of the tail. The caller stores the mark.
+    /// ends. The caller stores the mark.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject::Mark`] also if the copy is complete, and the mark's tails lie in front of those that it
+    /// has, whose space may have been used again, or behind what it has: nothing retires that it lacks.
     pub fn begin(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
-        if self.mark.is_some() {
+        if self.begun {
             return Err(Reject::Begun);
         }
         let mark = self.open_mark(crc, payload)?;
-        let lanes = (self.next_seq.iter_mut().zip(&mut self.next_pos)).zip(&mut self.last);
-        for (((seq, pos), last), t) in lanes.zip(&mark.tails) {
+        if self.mark.is_some_and(|old| !self.tails_fit(&mark, &old)) {
+            return Err(Reject::Mark);
+        }
+        let here = (self.next_seq.iter_mut().zip(&mut self.next_pos)).zip(&mut self.last);
+        let lanes = usize::from(self.geometry.lanes());
+        for (((seq, pos), last), t) in here.zip(&mark.tails).take(lanes) {
             if *seq <= t.lane_seq {
                 (*seq, *pos, *last) = (t.lane_seq, t.data_pos, (Seq::ZERO, Generation(0)));
             }
         }
         self.mark = Some(mark);
+        self.begun = true;
         Ok(mark)
+    }
+
+    /// The newest mark of this connection.
+    fn current(&self) -> Result<&Mark, Reject> {
+        let mark = self.mark.as_ref().filter(|_| self.begun);
+        mark.ok_or(Reject::NotBegun)
+    }
+
+    /// Whether the tails of a mark that follows another one are not in front of those, and not behind
+    /// what is here.
+    fn tails_fit(&self, new: &Mark, old: &Mark) -> bool {
+        (0..self.geometry.lanes()).all(|l| {
+            let (n, o) = (new.tail(l), old.tail(l));
+            let (seq, pos) = self.next(l);
+            (o.lane_seq..=seq).contains(&n.lane_seq) && (o.data_pos..=pos).contains(&n.data_pos)
+        })
     }
 
     /// MARK: the caller stores it, then acknowledges.
     pub fn mark(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
-        let old = self.mark.ok_or(Reject::NotBegun)?;
+        let old = *self.current()?;
         let mark = self.open_mark(crc, payload)?;
         let back = mark.counter <= old.counter
             || mark.generation < old.generation
             || mark.retired < old.retired
             || mark.shipped < old.shipped
             || mark.acked < old.acked
+            || !self.tails_fit(&mark, &old)
             || (0..self.geometry.lanes()).any(|l| {
-                let (n, o) = (mark.tail(l), old.tail(l));
-                let (seq, pos) = self.next(l);
-                n.lane_seq < o.lane_seq
-                    || n.lane_seq > seq
-                    || n.data_pos < o.data_pos
-                    || n.data_pos > pos
-                    // A floor says that everything in front of it is here.
-                    || n.floor < o.floor
-                    || (n.floor > o.floor && n.floor > seq)
+                let (n, o) = (mark.tail(l).floor, old.tail(l).floor);
+                // A floor says that everything in front of it is here.
+                n < o || (n > o && n > self.next(l).0)
             });
         if back {
             return Err(Reject::Mark);
@@ -239,7 +264,7 @@ impl Receiver {
         head: &[u8; RECORD_HEADER_BYTES],
         left: usize,
     ) -> Result<Place, Reject> {
-        let mark = self.mark.as_ref().ok_or(Reject::NotBegun)?;
+        let mark = self.current()?;
         let h = Header::open(crc, self.key, head).map_err(|_| Reject::Corrupt)?;
         if u64::from(h.data_bytes()) > left as u64 {
             return Err(Reject::Corrupt);
@@ -328,7 +353,7 @@ impl Receiver {
 
     /// SYNCED: the owner has sent all that it had. The caller may call its copy complete.
     pub fn synced(&self) -> Result<(), Reject> {
-        self.mark.map(|_| ()).ok_or(Reject::NotBegun)
+        self.current().map(|_| ())
     }
 
     /// The record was stored and fenced.
@@ -347,7 +372,7 @@ impl Receiver {
     /// payload: where the copy ends that is complete; nothing if it is not.
     pub fn ack(&self) -> Ack {
         Ack {
-            mark: self.mark.as_ref().map_or(0, |m| m.counter),
+            mark: self.current().map_or(0, |m| m.counter),
             lanes: self.geometry.lanes(),
             stored: self.next_seq,
         }

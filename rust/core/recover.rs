@@ -243,6 +243,42 @@ pub struct LaneEnd {
     pub generation: Generation,
 }
 
+/// Where a whole log ends: of each lane that was scanned, [`Ends::lane`]; of all of them, [`Ends::check`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ends {
+    /// The largest sequence that was ever given, as far as the log knows.
+    pub last: Seq,
+    /// The largest "all acknowledged up to" that the mark or a record names.
+    pub acked: Seq,
+}
+
+impl Ends {
+    /// What the mark knows by itself.
+    pub fn of(mark: &Mark) -> Ends {
+        Ends {
+            last: mark.retired.max(mark.acked),
+            acked: mark.acked,
+        }
+    }
+
+    /// A lane was scanned.
+    pub fn lane(&mut self, end: &LaneEnd) {
+        self.last = self.last.max(end.last);
+        self.acked = self.acked.max(end.acked);
+    }
+
+    /// All of them were, and `view` shows what was found: whether something is missing that the host
+    /// had been told of.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage`]; nothing of this log may be replayed.
+    pub fn check(&self, view: &impl ShipView, mark: &Mark) -> Result<(), Damage> {
+        check_holes(view, mark, self.acked, self.last)?;
+        check_named(view, mark)
+    }
+}
+
 /// A log to be scanned.
 pub struct Scan<'a, M: Media> {
     /// Its region.
@@ -477,7 +513,7 @@ fn settled(view: &impl Lanes, mark: &Mark) -> Seq {
 ///
 /// [`Damage::Missing`].
 #[inline(never)]
-pub fn check_named(view: &impl ShipView, mark: &Mark) -> Result<(), Damage> {
+fn check_named(view: &impl ShipView, mark: &Mark) -> Result<(), Damage> {
     if planted(Plant::NamesUnchecked) {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use core_crate::{
     order::Order,
     ownership::Reach,
     partner::{Illegal, Mirror, MirrorEvent},
-    recover::{check_holes, check_named, Damage, LaneEnd, Media, Scan, Unreadable},
+    recover::{Damage, Ends, LaneEnd, Media, Scan, Unreadable},
     ship::ShipView,
     units::{Extent, Generation, Op, Seq},
 };
@@ -171,8 +171,7 @@ impl Journal {
             reign,
             mark,
         };
-        let mut last = mark.retired.max(mark.acked);
-        let mut acked = mark.acked;
+        let mut ends = Ends::of(mark);
         let mut found = 0u64;
         for locked in self.lanes.iter() {
             let lane = &locked.lane;
@@ -191,20 +190,18 @@ impl Journal {
                 lane_seq: end.lane_seq,
                 data_pos: end.data_pos,
             };
-            last = last.max(end.last);
-            acked = acked.max(end.acked);
+            ends.lane(&end);
         }
-        self.order.restart_after(last);
+        self.order.restart_after(ends.last);
         self.reign.store(reign.0, Ordering::Release);
         self.begun.store(false, Ordering::Release);
         self.start_mirror(Mirror::Lost);
         self.note_mark(mark);
-        self.recovered.store(last.0, Ordering::Release);
+        self.recovered.store(ends.last.0, Ordering::Release);
         self.recovered_records.store(found, Ordering::Release);
         self.set_limit(Seq::MAX);
         self.durable_remote.store(mark.shipped.0, Ordering::Release);
-        check_holes(self, mark, acked, last)?;
-        check_named(self, mark)?;
+        ends.check(self, mark)?;
         self.strike_out_cancelled();
         Ok(())
     }

@@ -9,7 +9,7 @@ use core_crate::{
     layout::Geometry,
     limits::{MAX_LANES, MAX_RECORD_BYTES},
     merge::{Lanes, Merge, Position},
-    recover::{check_holes, check_named, read_mark, read_super, Damage, Scan},
+    recover::{read_mark, read_super, Damage, Ends, Scan},
     retire::{AckTracker, Retirer},
     ship::ShipView,
     units::{Op, Seq},
@@ -127,8 +127,7 @@ impl Reader {
             reign: sup.generation,
             mark: &mark,
         };
-        let mut last = mark.retired.max(mark.acked);
-        let mut acked = mark.acked;
+        let mut reached = Ends::of(&mark);
         let mut found = vec![];
         let mut ends = vec![];
         for lane in &journal.lanes {
@@ -147,12 +146,10 @@ impl Reader {
                 (end.lane_seq, end.data_pos)
             );
             assert_eq!(lane.head(), end.lane_seq);
-            last = last.max(end.last);
-            acked = acked.max(end.acked);
+            reached.lane(&end);
             ends.push(cursor);
         }
-        check_holes(journal, &mark, acked, last)?;
-        check_named(journal, &mark)?;
+        reached.check(journal, &mark)?;
         let log = Log {
             sup,
             mark,
@@ -160,7 +157,7 @@ impl Reader {
             ends,
         };
         bounded(&log, journal);
-        replay(&log, journal, last);
+        replay(&log, journal, reached.last);
         append(&log, journal);
         Ok(Outcome::Read(log))
     }

@@ -8,7 +8,7 @@ use core_crate::{
     lane::{Cursor, Lane, Record, Slot},
     limits::MAX_LANES,
     merge::{Lanes, Merge, Position},
-    recover::{check_holes, check_named, read_mark, read_super, Damage, Media, Scan, Unreadable},
+    recover::{read_mark, read_super, Damage, Ends, Media, Scan, Unreadable},
     ship::ShipView,
     units::{Op, Seq},
 };
@@ -93,7 +93,7 @@ pub fn recover(bytes: &[u8]) -> Result<Option<Recovered>, Damage> {
     };
     let mut view = View(vec![]);
     let mut found = vec![];
-    let (mut last, mut acked) = (mark.retired.max(mark.acked), mark.acked);
+    let mut ends = Ends::of(&mark);
     for number in 0..mine.geometry.lanes() {
         let tail = mark.tail(number);
         let slots = (0..mine.geometry.lane_records())
@@ -109,15 +109,13 @@ pub fn recover(bytes: &[u8]) -> Result<Option<Recovered>, Damage> {
             found.push(*h);
         })?;
         view.0.push(lane);
-        last = last.max(end.last);
-        acked = acked.max(end.acked);
+        ends.lane(&end);
     }
-    check_holes(&view, &mark, acked, last)?;
-    check_named(&view, &mark)?;
+    ends.check(&view, &mark)?;
     Ok(Some(Recovered {
         mine,
         mark,
-        records: in_order(&view, &mark, last, &found),
+        records: in_order(&view, &mark, ends.last, &found),
         cancelled: found
             .iter()
             .filter(|h| h.op == Op::Cancel)

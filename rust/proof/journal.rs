@@ -16,7 +16,7 @@ use core_crate::{
     merge::{Lanes, Merge, Position},
     order::Order,
     plant::{planted, Plant},
-    recover::{check_holes, check_named, read_mark, Damage, Scan},
+    recover::{read_mark, Damage, Ends, Scan},
     retire::{AckTracker, Retirer},
     ship::ShipView,
     units::{Extent, Generation, Op, Seq},
@@ -104,7 +104,7 @@ impl Journal {
             reign: mine.generation,
             mark: &mark,
         };
-        let (mut last, mut acked) = (mark.retired, mark.acked);
+        let mut ends = Ends::of(&mark);
         for i in 0..mine.geometry.lanes() {
             let l = usize::from(i);
             let (lane, cursor, found) = (&j.lanes[l], &mut j.cursors[l], &mut j.found);
@@ -117,14 +117,12 @@ impl Journal {
                 (end.lane_seq, end.data_pos)
             );
             assert_eq!(lane.head(), end.lane_seq);
-            last = last.max(end.last);
-            acked = acked.max(end.acked);
+            ends.lane(&end);
         }
-        check_holes(&j, &mark, acked, last)?;
-        check_named(&j, &mark)?;
+        ends.check(&j, &mark)?;
         j.found.sort_by_key(|h| h.seq);
-        j.recovered = last;
-        j.order = Order::starting_after(last);
+        j.recovered = ends.last;
+        j.order = Order::starting_after(ends.last);
         j.strike_out_cancelled();
         Ok(j)
     }

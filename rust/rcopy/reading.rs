@@ -10,7 +10,7 @@ use core_crate::{
     layout::{mark_offset, superblock_offset},
     limits::MAX_LANES,
     merge::{Lanes, Merge, Position},
-    recover::{check_holes, check_named, read_mark, read_super, Damage, LaneEnd, Media, Scan},
+    recover::{read_mark, read_super, Damage, Ends, LaneEnd, Media, Scan},
     ship::ShipView,
     units::{Op, Seq},
 };
@@ -192,18 +192,16 @@ impl Reading {
     }
 
     fn judge(&self, mark: &Mark) -> Result<Verdict, Damage> {
+        let mut ends = Ends::of(mark);
+        for l in &self.lanes {
+            ends.lane(&l.end?);
+        }
+        ends.check(self, mark)?;
         let mut plan = Plan {
-            last: mark.retired.max(mark.acked),
-            acked: mark.acked,
+            last: ends.last,
+            acked: ends.acked,
             ..Plan::default()
         };
-        for l in &self.lanes {
-            let end = l.end?;
-            plan.last = plan.last.max(end.last);
-            plan.acked = plan.acked.max(end.acked);
-        }
-        check_holes(self, mark, plan.acked, plan.last)?;
-        check_named(self, mark)?;
         self.plan(mark, &mut plan);
         Ok(Verdict::Whole(plan))
     }

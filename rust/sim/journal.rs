@@ -19,7 +19,7 @@ use core_crate::{
     ownership::Reach,
     partner::{Mirror, MirrorEvent},
     plant::{planted, Plant},
-    recover::{check_holes, check_named, Damage, Scan},
+    recover::{Damage, Ends, Scan},
     ship::ShipView,
     units::{Extent, Generation, Op, Seq},
 };
@@ -71,8 +71,7 @@ impl Journal {
             reign,
             mark,
         };
-        let mut last = mark.retired.max(mark.acked);
-        let mut acked = mark.acked;
+        let mut ends = Ends::of(mark);
         let mut found = 0u64;
         let mut lanes = vec![];
         for i in 0..geometry.lanes() {
@@ -86,8 +85,7 @@ impl Journal {
                 found += 1;
                 lane.publish(&mut filled, h, 0, |_| ());
             })?;
-            last = last.max(end.last);
-            acked = acked.max(end.acked);
+            ends.lane(&end);
             lanes.push(LockedLane {
                 lane,
                 append: RefCell::new(Cursor {
@@ -100,7 +98,7 @@ impl Journal {
             key,
             geometry,
             lanes,
-            order: Order::starting_after(last),
+            order: Order::starting_after(ends.last),
             reign: Cell::new(reign),
             begun: Cell::new(false),
             mirror: Cell::new(Mirror::Lost),
@@ -110,13 +108,12 @@ impl Journal {
                 partner_has: 0,
             }),
             mirrored: RefCell::new(tails(mark)),
-            recovered: Cell::new(last),
+            recovered: Cell::new(ends.last),
             recovered_records: Cell::new(found),
             limit: Cell::new(Seq::MAX),
             leaving: Cell::new(false),
         };
-        check_holes(&journal, mark, acked, last)?;
-        check_named(&journal, mark)?;
+        ends.check(&journal, mark)?;
         journal.strike_out_cancelled();
         Ok(journal)
     }

@@ -114,6 +114,8 @@ pair()	# <key> <value>...
 	initiator a1 "$@"
 	wait_state a1-v serving
 	wait_field a1-v mirror mirrored
+	# Of the test before.
+	rm -f "$state/record"
 }
 
 # Makes a volume again and again; each time another one of the allocations for it fails, until there

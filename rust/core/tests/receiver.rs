@@ -967,6 +967,27 @@ fn every_reason_to_reject() {
     });
     rx.mark(crc, &m).unwrap();
     assert_eq!(rx.ack().mark, 11);
+    // Another connection to the same copy, which is complete: its owner's tails are where they were, or
+    // further on, up to what is here. (What a lane has that the log has not means nothing.)
+    assert!(rx.again(key(), g, Generation(4)));
+    assert_eq!(rx.synced(), Err(Reject::NotBegun));
+    assert_eq!(rx.mark(crc, &m), Err(Reject::NotBegun));
+    assert_eq!((rx.ack().mark, rx.ack().stored[0]), (0, 2));
+    for change in [
+        |m: &mut Mark| m.tails[0].lane_seq = 1,
+        |m: &mut Mark| m.tails[0].lane_seq = 3,
+        |m: &mut Mark| m.tails[0].data_pos = 512,
+        |m: &mut Mark| m.tails[0].data_pos = 1536,
+        |m: &mut Mark| m.tails[1].lane_seq = 1,
+    ] {
+        let newest = Mark::open(crc, key(), &m).unwrap();
+        assert_eq!(rx.begin(crc, &bad(&newest, &change)), Err(Reject::Mark));
+    }
+    let newest = Mark::open(crc, key(), &m).unwrap();
+    let beyond = bad(&newest, &|m| m.tails[2].lane_seq = 9);
+    rx.begin(crc, &beyond).unwrap();
+    assert_eq!(rx.ack().stored[..3], [2, 0, 0]);
+    assert_eq!(rx.synced(), Ok(()));
 }
 
 #[test]
