@@ -29,17 +29,17 @@ pub struct Settings {
 /// Some of them, with their new values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Change {
-    /// See [`Settings`], also for the others.
+    /// When writes are acknowledged; `None`, here and below: as it is.
     pub mode: Option<Mode>,
-    /// .
+    /// What an owner does without its partner; `Continue` only with an ownership record.
     pub partner_lost: Option<PartnerLost>,
-    /// .
+    /// Whether the standby takes over by itself; only where the old owner is stopped.
     pub auto_takeover: Option<bool>,
-    /// .
+    /// How the old owner is stopped; what reserves units stays as the table line has it.
     pub fencing: Option<Fencing>,
-    /// .
+    /// Milliseconds between pings, within [`PING_MS`].
     pub ping_ms: Option<u32>,
-    /// .
+    /// Pings in a row that may be missed, within [`PING_MISSES`].
     pub ping_misses: Option<u32>,
 }
 
@@ -57,17 +57,17 @@ pub struct Circumstances {
 /// Which setting a refusal is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
-    /// See [`Settings`], also for the others.
+    /// [`Settings::mode`].
     Mode,
-    /// .
+    /// [`Settings::partner_lost`].
     PartnerLost,
-    /// .
+    /// [`Settings::auto_takeover`], in the table line `takeover`.
     Takeover,
-    /// .
+    /// [`Settings::fencing`].
     Fencing,
-    /// .
+    /// [`Settings::ping_ms`].
     PingMs,
-    /// .
+    /// [`Settings::ping_misses`].
     PingMisses,
 }
 
