@@ -310,6 +310,9 @@ pub(crate) struct Set {
     /// Wakes the keeper.
     #[pin]
     pub(crate) keep: Event,
+    /// Wakes who ends the set, once no operation is under way (see [`crate::sets`]).
+    #[pin]
+    pub(crate) calls_ended: Event,
 }
 
 const NO_JOURNAL: usize = usize::MAX;
@@ -481,6 +484,7 @@ impl Set {
                 work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
                 send <- Event::new(c"rcopy send", kernel::static_lock_class!()),
                 keep <- Event::new(c"rcopy keep", kernel::static_lock_class!()),
+                calls_ended <- Event::new(c"rcopy calls", kernel::static_lock_class!()),
             }? Error),
             GFP_KERNEL,
         )
