@@ -117,6 +117,25 @@ paused_and_lost()
 	converged
 }
 
+# A write that waits for a remote which is gone waits no longer than its mode is sync.
+held()
+{
+	one_set mode sync
+	broken rct-remote
+	start load python3 "$here/lib/ioplay.py" load $v $bytes 5 7 4096
+	wait_field a1-v remote lost
+	stays 2 field_is a1-v seq_acked 0
+	running load
+	ynl a1 do set-set '{"name": "s1", "mode": "async"}'
+	poll_for 3 field_above a1-v seq_acked 4
+	finish load
+	field_is a1-v remote lost
+	field_is a1-v behind 5
+	linear rct-remote
+	settle a1-v
+	converged
+}
+
 storm()
 {
 	one_set records 32 log_size 2M
@@ -189,6 +208,7 @@ tests "every operation" operations \
 	"events: none lost, none out of order" in_order \
 	"shipping pauses, and nothing is lost" paused \
 	"a takeover from an owner that is paused" paused_and_lost \
+	"a write that waits for the remote is let go" held \
 	"a storm is not sent, but accounted for" storm \
 	"dumps while sets come and go" dumps \
 	"a dump is open when the module should go" open_dump

@@ -276,6 +276,9 @@ pub(crate) fn local_done(set: &Set, bio: HostBio<Io>) -> Option<HostBio<Io>> {
         // Whoever of this and the shipper comes second finds the bio in the slot.
         drop(slot.host.put(bio));
         let before = slot.reach(stage::LOCAL);
+        if set.settings.held_in_vain() {
+            set.ship.signal();
+        }
         set.tell_shipper();
         if before & stage::REMOTE == 0 {
             return None;
