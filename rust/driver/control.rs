@@ -277,6 +277,7 @@ fn refuse(r: &Request<'_>, why: control::Refused) -> Error {
         Setting::Fencing => a::FENCING,
         Setting::PingMs => a::PING_MS,
         Setting::PingMisses => a::PING_MISSES,
+        Setting::Records => a::RECORDS,
     };
     r.bad(attr, EINVAL, format_args!("{why}"))
 }
@@ -303,6 +304,7 @@ fn change(r: &Request<'_>, set: &Set) -> Result {
         },
         ping_ms: r.u32(a::PING_MS),
         ping_misses: r.u32(a::PING_MISSES),
+        records: r.u32(a::RECORDS),
     };
     // Settings and pauses change one after the other.
     let _control = set.control.lock();
@@ -344,6 +346,9 @@ fn tell_settings(set: &Set, before: &control::Settings, why: fmt::Arguments<'_>)
     }
     set.keep.signal();
     set.ship.signal();
+    if now.records > before.records {
+        set.space_freed();
+    }
 }
 
 /// The shipper takes no more records. Not durable: this node's next start ships again, and so does the

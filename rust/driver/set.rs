@@ -145,6 +145,9 @@ pub(crate) struct Settings {
     pub(crate) ping_ms: AtomicU32,
     /// Pings that may be missed.
     pub(crate) ping_misses: AtomicU32,
+    /// Most outstanding records, if the log has room for more. A table line has none: its `records` says
+    /// how large a new log is.
+    records: AtomicU32,
 }
 
 impl Settings {
@@ -157,6 +160,7 @@ impl Settings {
             goes_on: AtomicBool::new(t.partner_lost == PartnerLost::Continue),
             ping_ms: AtomicU32::new(t.ping_ms),
             ping_misses: AtomicU32::new(t.ping_misses),
+            records: AtomicU32::new(control::UNLIMITED),
         }
     }
 
@@ -175,6 +179,8 @@ impl Settings {
             .store(t.ping_ms.load(Ordering::Relaxed), Ordering::Relaxed);
         self.ping_misses
             .store(t.ping_misses.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.records
+            .store(t.records.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Takes over what was decided.
@@ -187,6 +193,7 @@ impl Settings {
             .store(s.partner_lost == PartnerLost::Continue, Ordering::Relaxed);
         self.ping_ms.store(s.ping_ms, Ordering::Relaxed);
         self.ping_misses.store(s.ping_misses, Ordering::Relaxed);
+        self.records.store(s.records, Ordering::Relaxed);
     }
 
     fn put_sync(&self, sync: bool) {
@@ -221,6 +228,17 @@ impl Settings {
     /// Those of one table line.
     pub(crate) fn new(t: &Table<'_>) -> Settings {
         Settings::from_table(t)
+    }
+
+    /// Most outstanding records, if the log has room for more.
+    pub(crate) fn records(&self) -> u32 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// How many records one of so many lanes may have.
+    #[inline]
+    pub(crate) fn lane_limit(&self, lanes: u16) -> u32 {
+        control::lane_limit(self.records(), lanes)
     }
 
     /// What an owner does without its partner.
@@ -535,6 +553,7 @@ impl Set {
             fencing: self.fencing(),
             ping_ms: s.ping_ms.load(Ordering::Relaxed),
             ping_misses: s.ping_misses.load(Ordering::Relaxed),
+            records: s.records(),
         }
     }
 

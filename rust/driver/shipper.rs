@@ -11,6 +11,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
+    control,
     format::Mark,
     lane::stage,
     limits::SHIP_WINDOW,
@@ -577,7 +578,8 @@ impl<'a> Work<'a> {
             retired: low.0.saturating_sub(mark.retired.0),
             wanted: self.shipper.wants_mark(),
             waited_for: self.set.waits_for_space(),
-            tight: self.journal.geometry.is_tight(records, bytes),
+            tight: self.journal.geometry.is_tight(records, bytes)
+                || control::nears_limit(records, self.set.settings.records()),
             idle: self.rest.looks(last, time::now_ns()) && shipped >= last,
         }
     }
