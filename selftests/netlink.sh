@@ -117,6 +117,58 @@ paused_and_lost()
 	converged
 }
 
+# As many records as are allowed at run time, and no more, however much room the log has.
+limited()
+{
+	local most
+	one_set
+	ynl a1 do set-set '{"name": "s1", "records": 16}'
+	run dmsetup message a1-v 0 pause
+	start load python3 "$here/lib/ioplay.py" load $v $bytes 100 8 4096
+	for most in 16 33 64; do
+		ynl a1 do set-set "{\"name\": \"s1\", \"records\": $most}"
+		# What the lanes share evenly.
+		wait_field a1-v log_records "$((most / LANES * LANES))/*"
+		wait_field a1-v throttled 1
+		stays 1 field_is a1-v log_records "$((most / LANES * LANES))/*"
+		running load
+	done
+	klog | grep -q 'as many records as are allowed'
+	# With a limit, writes are shipped and go on.
+	run dmsetup message a1-v 0 resume
+	finish load
+	settle a1-v
+	run dmsetup message a1-v 0 pause
+	# A table that is loaded knows of no limit.
+	run ip netns exec a1 dmsetup load a1-v --table "$(single_line lanes $LANES)"
+	run dmsetup suspend a1-v
+	run dmsetup resume a1-v
+	io load $v $bytes 100 9 4096
+	field_above a1-v behind 99
+	run dmsetup message a1-v 0 resume
+	settle a1-v
+	converged
+}
+
+# A write that waits for a remote which is gone waits no longer than its mode is sync.
+held()
+{
+	one_set mode sync
+	broken rct-remote
+	start load python3 "$here/lib/ioplay.py" load $v $bytes 5 7 4096
+	wait_field a1-v remote lost
+	stays 2 field_is a1-v seq_acked 0
+	running load
+	ynl a1 do set-set '{"name": "s1", "mode": "async"}'
+	poll_for 3 field_above a1-v seq_acked 4
+	finish load
+	field_is a1-v remote lost
+	field_is a1-v behind 5
+	linear rct-remote
+	settle a1-v
+	converged
+}
+
 storm()
 {
 	one_set records 32 log_size 2M
@@ -189,6 +241,8 @@ tests "every operation" operations \
 	"events: none lost, none out of order" in_order \
 	"shipping pauses, and nothing is lost" paused \
 	"a takeover from an owner that is paused" paused_and_lost \
+	"as many records as are allowed" limited \
+	"a write that waits for the remote is let go" held \
 	"a storm is not sent, but accounted for" storm \
 	"dumps while sets come and go" dumps \
 	"a dump is open when the module should go" open_dump

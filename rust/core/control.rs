@@ -3,7 +3,7 @@
 //! What an administrator may change while a set is at work. Decisions only.
 
 use crate::{
-    limits::{PING_MISSES, PING_MS},
+    limits::{PING_MISSES, PING_MS, RECORDS},
     ownership::{Fencing, PartnerLost},
     table::Mode,
 };
@@ -24,23 +24,40 @@ pub struct Settings {
     pub ping_ms: u32,
     /// Pings in a row that may be missed.
     pub ping_misses: u32,
+    /// Most outstanding records, if the log has room for more.
+    pub records: u32,
+}
+
+/// [`Settings::records`] without a limit but the log's size.
+pub const UNLIMITED: u32 = *RECORDS.end();
+
+/// How many of the outstanding records that are allowed one of so many lanes may have: the lanes share
+/// them evenly. At least one, or nothing could be written by who comes to this lane.
+#[inline]
+pub fn lane_limit(records: u32, lanes: u16) -> u32 {
+    if records >= UNLIMITED {
+        return u32::MAX;
+    }
+    records.checked_div(u32::from(lanes)).unwrap_or(1).max(1)
 }
 
 /// Some of them, with their new values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Change {
-    /// See [`Settings`], also for the others.
+    /// When writes are acknowledged; `None`, here and below: as it is.
     pub mode: Option<Mode>,
-    /// .
+    /// What an owner does without its partner; `Continue` only with an ownership record.
     pub partner_lost: Option<PartnerLost>,
-    /// .
+    /// Whether the standby takes over by itself; only where the old owner is stopped.
     pub auto_takeover: Option<bool>,
-    /// .
+    /// How the old owner is stopped; what reserves units stays as the table line has it.
     pub fencing: Option<Fencing>,
-    /// .
+    /// Milliseconds between pings, within [`PING_MS`].
     pub ping_ms: Option<u32>,
-    /// .
+    /// Pings in a row that may be missed, within [`PING_MISSES`].
     pub ping_misses: Option<u32>,
+    /// Most outstanding records, within [`RECORDS`].
+    pub records: Option<u32>,
 }
 
 /// What else counts.
@@ -54,21 +71,28 @@ pub struct Circumstances {
     pub force: bool,
 }
 
+/// Whether so many outstanding records will soon be as many as are allowed.
+pub fn nears_limit(outstanding: u64, records: u32) -> bool {
+    records < UNLIMITED && outstanding.saturating_mul(4) > u64::from(records)
+}
+
 /// Which setting a refusal is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
-    /// See [`Settings`], also for the others.
+    /// [`Settings::mode`].
     Mode,
-    /// .
+    /// [`Settings::partner_lost`].
     PartnerLost,
-    /// .
+    /// [`Settings::auto_takeover`], in the table line `takeover`.
     Takeover,
-    /// .
+    /// [`Settings::fencing`].
     Fencing,
-    /// .
+    /// [`Settings::ping_ms`].
     PingMs,
-    /// .
+    /// [`Settings::ping_misses`].
     PingMisses,
+    /// [`Settings::records`].
+    Records,
 }
 
 /// Why something is not changed.
@@ -137,6 +161,7 @@ pub fn change(now: &Settings, to: &Change, at: &Circumstances) -> Result<Setting
         fencing: to.fencing.unwrap_or(now.fencing),
         ping_ms: to.ping_ms.unwrap_or(now.ping_ms),
         ping_misses: to.ping_misses.unwrap_or(now.ping_misses),
+        records: to.records.unwrap_or(now.records),
     };
     let plain = |f: Fencing| matches!(f, Fencing::None | Fencing::External);
     if new.fencing != now.fencing && !(plain(new.fencing) && plain(now.fencing)) {
@@ -153,13 +178,14 @@ pub fn change(now: &Settings, to: &Change, at: &Circumstances) -> Result<Setting
     if to.partner_lost == Some(PartnerLost::Continue) && !at.record {
         return Err(Refused::NoRecord);
     }
-    if !PING_MS.contains(&new.ping_ms) {
-        let bounds = (*PING_MS.start(), *PING_MS.end());
-        return Err(Refused::Bounds(Setting::PingMs, bounds.0, bounds.1));
-    }
-    if !PING_MISSES.contains(&new.ping_misses) {
-        let bounds = (*PING_MISSES.start(), *PING_MISSES.end());
-        return Err(Refused::Bounds(Setting::PingMisses, bounds.0, bounds.1));
+    for (setting, value, bounds) in [
+        (Setting::PingMs, new.ping_ms, PING_MS),
+        (Setting::PingMisses, new.ping_misses, PING_MISSES),
+        (Setting::Records, new.records, RECORDS),
+    ] {
+        if !bounds.contains(&value) {
+            return Err(Refused::Bounds(setting, *bounds.start(), *bounds.end()));
+        }
     }
     if new.mode == Mode::Sync && now.mode != Mode::Sync && at.paused && !at.force {
         return Err(Refused::WritesWait(Setting::Mode));

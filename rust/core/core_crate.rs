@@ -18,7 +18,7 @@
 //! - [`retire`]: when its space is free again
 //! - [`recover`]: how it is found again after a crash
 //! - [`histogram`]: how long all that takes
-//! - [`control`], [`events`], [`lag`], [`netlink`]: what an administrator may do, and is told
+//! - [`control`], [`events`], [`news`], [`lag`], [`netlink`]: what an administrator may do, and is told
 //! - [`plant`]: mistakes on purpose, for the tests
 #![cfg_attr(not(MODULE), no_std)]
 #![forbid(unsafe_code)]
@@ -33,6 +33,7 @@ pub mod layout;
 pub mod limits;
 pub mod merge;
 pub mod netlink;
+pub mod news;
 pub mod order;
 pub mod ownership;
 pub mod partner;

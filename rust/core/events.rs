@@ -34,7 +34,7 @@ impl<const N: usize> Text<N> {
         text
     }
 
-    /// .
+    /// Its characters, `N` bytes of UTF-8 at most.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len).unwrap_or(&[]);
         core::str::from_utf8(bytes).unwrap_or("")

@@ -263,6 +263,15 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
         (run.records > 0).then_some(run)
     }
 
+    /// Whether fewer than `most` records are live, for who would append the next one.
+    #[inline]
+    pub fn is_below(&self, cursor: &Cursor, most: u32) -> bool {
+        let used = cursor
+            .lane_seq
+            .saturating_sub(self.tail.load(Ordering::Acquire));
+        used < u64::from(most)
+    }
+
     /// Finds room for a record with `bytes` of data. Host writes leave [`limits::CANCEL_RESERVE`]
     /// headers free; only a cancel record may use those.
     #[inline]

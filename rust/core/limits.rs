@@ -73,6 +73,9 @@ pub const PING_MS: core::ops::RangeInclusive<u32> = 10..=60_000;
 /// Pings in a row that may be missed.
 pub const PING_MISSES: core::ops::RangeInclusive<u32> = 2..=100;
 
+/// Outstanding records that an administrator may allow; the most are as good as no limit.
+pub const RECORDS: core::ops::RangeInclusive<u32> = 16..=MAX_RECORDS;
+
 /// Most words of a table line.
 pub const MAX_TABLE_OPTIONS: usize = 64;
 

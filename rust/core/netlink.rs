@@ -212,6 +212,8 @@ pub mod set {
     pub const LAST_EVENT: u16 = 43;
     /// I know what this may cost, and want it all the same.
     pub const FORCE: u16 = 44;
+    /// Most outstanding records: writes wait when there are so many, as if the log were full. The lanes share them evenly, at least one each. Left out while nothing but the log's size limits them (1048576).
+    pub const RECORDS: u16 = 45;
 }
 
 /// Attributes of `volume`.
@@ -362,15 +364,15 @@ pub mod event {
     pub const KIND: u16 = 3;
     /// The old state, in words; left out where there was none.
     pub const OLD: u16 = 4;
-    /// The new state, in words.
+    /// The new state, in words; left out where there is none.
     pub const NEW: u16 = 5;
     /// `reason`
     pub const REASON: u16 = 6;
     /// `generation`
     pub const GENERATION: u16 = 7;
-    /// The first sequence concerned; left out where none is.
+    /// The first sequence concerned; left out where none is. Never behind ``seq-last``.
     pub const SEQ_FIRST: u16 = 8;
-    /// The last one, or the newest there was; left out where none is or it is not known.
+    /// The last one, left out where none is or it is not known; without ``seq-first`` the newest there was.
     pub const SEQ_LAST: u16 = 9;
     /// How many events of this set just before this one were not sent, because there were too many of their kind; left out if none. Their numbers are missing in ``set-seq``.
     pub const SUPPRESSED: u16 = 10;

@@ -259,8 +259,7 @@ impl<'a> Table<'a> {
                     .ok_or(bad("1 to 32 are allowed"))?;
             }
             "records" => {
-                self.records = ranged(value, 16, u64::from(limits::MAX_RECORDS))
-                    .and_then(|n| u32::try_from(n).ok())
+                self.records = within(value, &limits::RECORDS)
                     .ok_or(bad("16 to 1048576 are allowed"))?;
             }
             "partner" => self.partner = (value != "none").then_some(value),

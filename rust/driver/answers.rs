@@ -8,7 +8,7 @@ use crate::{
 };
 use core::{fmt, sync::atomic::Ordering};
 use core_crate::{
-    control::Settings,
+    control::{self, Settings},
     events::Text,
     format::Missing,
     histogram::{Histogram, Stage, OCTAVES},
@@ -29,7 +29,7 @@ fn word(m: &mut Message<'_>, attr: u16, list: &[&str], word: &str) -> Result {
 }
 
 /// Settings in words.
-pub(crate) fn setting_words(s: &Settings) -> [Text<40>; 6] {
+pub(crate) fn setting_words(s: &Settings) -> [Text<40>; 7] {
     let of = |what: fmt::Arguments<'_>| Text::of(what);
     [
         of(format_args!("mode {}", report::mode_word(s.mode))),
@@ -44,6 +44,7 @@ pub(crate) fn setting_words(s: &Settings) -> [Text<40>; 6] {
         of(format_args!("fencing {}", s.fencing.as_str())),
         of(format_args!("ping-ms {}", s.ping_ms)),
         of(format_args!("ping-misses {}", s.ping_misses)),
+        of(format_args!("records {}", s.records)),
     ]
 }
 
@@ -108,6 +109,9 @@ pub(crate) fn set(set: &Set, m: &mut Message<'_>) -> Result {
     m.uint(a::EVENTS_SUPPRESSED, suppressed)?;
     if let Some(e) = last {
         m.nest(a::LAST_EVENT, |m| events::put(&e, m))?;
+    }
+    if settings.records < control::UNLIMITED {
+        m.u32(a::RECORDS, settings.records)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
+    control,
     lane::{stage, Slot},
     merge::Position,
     units::{Extent, Op, Seq},
@@ -59,7 +60,10 @@ pub(crate) fn map(set: &Set, journal: &Journal, bio: HostBio<Io>) -> Option<Host
                     pr_warn,
                     "set {}: {}\n",
                     set.name.as_str(),
-                    if journal.below_limit() {
+                    if journal.below_limit() && set.settings.records() < control::UNLIMITED {
+                        "the log is full, or has as many records as are allowed (records): writes wait \
+                         until the remote and the partner allow to free space"
+                    } else if journal.below_limit() {
                         "the log is full: writes wait until the remote and the partner allow to free space"
                     } else {
                         "writes wait until the ownership record allows more sequences"
@@ -131,6 +135,10 @@ fn append_to(set: &Set, journal: &Journal, locked: &LockedLane, mut bio: HostBio
     };
     let lane = locked.lane.index();
     let mut cursor = locked.append.lock();
+    let most = set.settings.lane_limit(journal.geometry.lanes());
+    if !locked.lane.is_below(&cursor, most) {
+        return Appended::Full(bio);
+    }
     let Ok(place) = locked.lane.reserve(&cursor, bytes, op) else {
         return Appended::Full(bio);
     };
@@ -276,6 +284,9 @@ pub(crate) fn local_done(set: &Set, bio: HostBio<Io>) -> Option<HostBio<Io>> {
         // Whoever of this and the shipper comes second finds the bio in the slot.
         drop(slot.host.put(bio));
         let before = slot.reach(stage::LOCAL);
+        if set.settings.held_in_vain() {
+            set.ship.signal();
+        }
         set.tell_shipper();
         if before & stage::REMOTE == 0 {
             return None;

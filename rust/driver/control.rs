@@ -4,7 +4,11 @@
 //! who may, is in `Documentation/netlink/specs/remote-copy.yaml`; what may be changed when, in
 //! [`core_crate::control`].
 
-use crate::{alone, answers, events, handover, set::Set, sets, takeover};
+use crate::{
+    alone, answers, events, handover,
+    set::{Set, Settings},
+    sets, takeover,
+};
 use core::{fmt, sync::atomic::Ordering};
 use core_crate::{
     control::{self, Change, Circumstances, Setting},
@@ -52,7 +56,14 @@ impl genl::Control for Operations {
                 forced(r)?;
                 alone::back_in_step(set, say)
             }),
-            cmd::PAUSE => with_set(r, |set, say| pause(set, r.flag(nl::set::FORCE), say)),
+            cmd::PAUSE => with_set(r, |set, say| {
+                pause(set, r.flag(nl::set::FORCE), say).map_err(|why| {
+                    if matches!(why, control::Refused::WritesWait(_)) {
+                        let _ = r.missing(nl::set::FORCE, format_args!("pause: {why}"));
+                    }
+                    EBUSY
+                })
+            }),
             cmd::RESUME => with_set(r, |set, _| {
                 resume(set);
                 Ok(())
@@ -266,6 +277,7 @@ fn refuse(r: &Request<'_>, why: control::Refused) -> Error {
         Setting::Fencing => a::FENCING,
         Setting::PingMs => a::PING_MS,
         Setting::PingMisses => a::PING_MISSES,
+        Setting::Records => a::RECORDS,
     };
     r.bad(attr, EINVAL, format_args!("{why}"))
 }
@@ -292,6 +304,7 @@ fn change(r: &Request<'_>, set: &Set) -> Result {
         },
         ping_ms: r.u32(a::PING_MS),
         ping_misses: r.u32(a::PING_MISSES),
+        records: r.u32(a::RECORDS),
     };
     // Settings and pauses change one after the other.
     let _control = set.control.lock();
@@ -303,23 +316,39 @@ fn change(r: &Request<'_>, set: &Set) -> Result {
     let now = set.settings_now();
     let new = control::change(&now, &to, &at).map_err(|why| refuse(r, why))?;
     set.settings.put(&new);
-    for (name, word) in answers::setting_words(&now)
+    tell_settings(set, &now, format_args!("an administrator asked for it"));
+    Ok(())
+}
+
+/// A table was loaded, and its volume is resumed for the first time: its settings count from here on.
+pub(crate) fn apply_table(set: &Set, table: &Settings) {
+    let _control = set.control.lock();
+    let before = set.settings_now();
+    set.settings.apply(table);
+    tell_settings(
+        set,
+        &before,
+        format_args!("a table line that was loaded says so"),
+    );
+    events::flush(set);
+}
+
+/// Says which settings are others than before, and lets who goes by them look.
+fn tell_settings(set: &Set, before: &control::Settings, why: fmt::Arguments<'_>) {
+    let now = set.settings_now();
+    for (old, new) in answers::setting_words(before)
         .iter()
-        .zip(answers::setting_words(&new))
+        .zip(answers::setting_words(&now))
     {
-        if name.as_str() != word.as_str() {
-            events::note(
-                set,
-                Kind::Settings,
-                name.as_str(),
-                word.as_str(),
-                format_args!("an administrator asked for it"),
-            );
+        if old.as_str() != new.as_str() {
+            events::note(set, Kind::Settings, old.as_str(), new.as_str(), why);
         }
     }
     set.keep.signal();
     set.ship.signal();
-    Ok(())
+    if now.records > before.records {
+        set.space_freed();
+    }
 }
 
 /// The shipper takes no more records. Not durable: this node's next start ships again, and so does the
@@ -327,13 +356,15 @@ fn change(r: &Request<'_>, set: &Set) -> Result {
 ///
 /// # Errors
 ///
-/// `EBUSY`; `say` was told.
-pub(crate) fn pause(set: &Set, force: bool, say: Say<'_>) -> Result {
+/// Why not; `say` was told.
+pub(crate) fn pause(
+    set: &Set,
+    force: bool,
+    say: Say<'_>,
+) -> core::result::Result<(), control::Refused> {
     let _control = set.control.lock();
-    control::pause(set.phase().owns(), set.settings_now().mode, force).map_err(|why| {
-        say(format_args!("pause: {why}"));
-        EBUSY
-    })?;
+    control::pause(set.phase().owns(), set.settings_now().mode, force)
+        .inspect_err(|why| say(format_args!("pause: {why}")))?;
     if !set.paused.swap(true, Ordering::SeqCst) {
         tell_shipping(set, true, format_args!("an administrator asked for it"));
     }

@@ -16,6 +16,7 @@ use core_crate::{
     format::Missing,
     lag::Lag,
     netlink,
+    news::{self, Reach, Span},
     units::Seq,
 };
 use kapi_crate::{
@@ -89,11 +90,12 @@ impl Notes {
 
 /// Notes an event. Any context but a hard interrupt with the event lock held.
 pub(crate) fn note(set: &Set, kind: Kind, old: &str, new: &str, why: fmt::Arguments<'_>) {
-    let (first, last) = match set.journal() {
-        Some(j) => (Seq::ZERO, j.order.last()),
-        None => (Seq::ZERO, Seq::ZERO),
+    // The newest there was: what the event divides from what comes later.
+    let span = Span {
+        first: Seq::ZERO,
+        last: set.journal().map_or(Seq::ZERO, |j| j.order.last()),
     };
-    note_sequences(set, kind, old, new, why, (first, last));
+    note_sequences(set, kind, old, new, why, span);
 }
 
 fn note_sequences(
@@ -102,7 +104,7 @@ fn note_sequences(
     old: &str,
     new: &str,
     why: fmt::Arguments<'_>,
-    (first, last): (Seq, Seq),
+    span: Span,
 ) {
     let event = Event {
         time: time::wall_clock_ns(),
@@ -111,8 +113,8 @@ fn note_sequences(
         new: Text::of(format_args!("{new}")),
         reason: Text::of(why),
         generation: set.journal().map_or(set.known_generation(), |j| j.reign()),
-        first,
-        last,
+        first: span.first,
+        last: span.last,
         ..Event::default()
     };
     set.notes.events.lock().note(time::now_ns(), event);
@@ -127,95 +129,34 @@ pub(crate) fn observe(set: &Set) {
         return set.keep.signal();
     };
     let before = *seen;
-    let behind = set.journal().map_or((Seq::ZERO, Seq::ZERO), |j| {
-        (report::seq_remote(j).next(), j.order.last())
+    let reach = set.journal().map(|j| Reach {
+        last: j.order.last(),
+        acked: j.order.acked(),
+        remote: report::seq_remote(j),
     });
-    seen.partner = report::partner_word(set);
-    if seen.partner != before.partner && !before.partner.is_empty() {
-        note(
-            set,
-            Kind::Partner,
-            before.partner,
-            seen.partner,
-            format_args!("a session between the partners has begun or ended"),
-        );
-    }
-    seen.mirror = report::mirror_word(set, durable.as_ref()).unwrap_or("unknown");
-    if seen.mirror != before.mirror && !before.mirror.is_empty() {
-        let acked = set.journal().map_or(Seq::ZERO, |j| j.order.acked());
-        note_sequences(
-            set,
+    *seen = Seen {
+        partner: report::partner_word(set),
+        mirror: report::mirror_word(set, durable.as_ref()).unwrap_or("unknown"),
+        remote: set.journal().map_or("", |j| report::remote_word(set, j)),
+        log_full: set.counters.is_full(),
+        missing: durable.and_then(|d| d.missing),
+    };
+    for (kind, news) in [
+        (Kind::Partner, news::partner(before.partner, seen.partner)),
+        (
             Kind::Mirror,
-            before.mirror,
-            seen.mirror,
-            format_args!("the partner's copy of the log counts for more or less"),
-            (acked.next(), behind.1),
-        );
-    }
-    // Whether it is behind or in step changes with every write: that is not news.
-    seen.remote = set.journal().map_or("", |j| report::remote_word(set, j));
-    let plain = |word: &str| matches!(word, "" | "in-step" | "behind");
-    if seen.remote != before.remote && !(plain(seen.remote) && plain(before.remote)) {
-        note_sequences(
-            set,
+            news::mirror(before.mirror, seen.mirror, reach),
+        ),
+        (
             Kind::Remote,
-            before.remote,
-            if seen.remote.is_empty() {
-                "behind"
-            } else {
-                seen.remote
-            },
-            format_args!("the remote device answers otherwise than before"),
-            behind,
-        );
-    }
-    seen.log_full = set.counters.is_full();
-    if seen.log_full != before.log_full {
-        let word = |full| if full { "full" } else { "free" };
-        note_sequences(
-            set,
-            Kind::Log,
-            word(before.log_full),
-            word(seen.log_full),
-            format_args!(
-                "{}",
-                if seen.log_full {
-                    "writes wait for space in the log"
-                } else {
-                    "the log has space again"
-                }
-            ),
-            behind,
-        );
-    }
-    seen.missing = durable.and_then(|d| d.missing);
-    if seen.missing != before.missing {
-        let range = seen.missing.map_or((Seq::ZERO, Seq::ZERO), |m| {
-            (
-                m.first,
-                if m.last == Seq::MAX {
-                    Seq::ZERO
-                } else {
-                    m.last
-                },
-            )
-        });
-        note_sequences(
-            set,
-            Kind::Missing,
-            if before.missing.is_some() {
-                "out-of-step"
-            } else {
-                ""
-            },
-            if seen.missing.is_some() {
-                "out-of-step"
-            } else {
-                "in-step"
-            },
-            format_args!("what the remote may miss since a takeover by force"),
-            range,
-        );
+            news::remote(before.remote, seen.remote, reach),
+        ),
+        (Kind::Log, news::log(before.log_full, seen.log_full, reach)),
+        (Kind::Missing, news::missing(before.missing, seen.missing)),
+    ] {
+        if let Some(n) = news {
+            note_sequences(set, kind, n.old, n.new, format_args!("{}", n.why), n.span);
+        }
     }
 }
 
@@ -277,7 +218,9 @@ pub(crate) fn put(e: &Event, m: &mut Message<'_>) -> Result {
     if !e.old.as_str().is_empty() {
         m.text(a::OLD, e.old.as_str())?;
     }
-    m.text(a::NEW, e.new.as_str())?;
+    if !e.new.as_str().is_empty() {
+        m.text(a::NEW, e.new.as_str())?;
+    }
     m.text(a::REASON, e.reason.as_str())?;
     m.u32(a::GENERATION, e.generation.0)?;
     if e.first != Seq::ZERO {

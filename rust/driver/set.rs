@@ -12,7 +12,7 @@ use crate::{
     units,
     worker::{Io, Queues},
 };
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core_crate::{
     control,
     format::{Copy_, Key, Mark, NodeKey, Role, SetName, Super},
@@ -133,6 +133,8 @@ pub(crate) struct Member {
 pub(crate) struct Settings {
     /// Acknowledge only when the remote has it.
     pub(crate) sync: AtomicBool,
+    /// That has ended, and a slot may hold a write back whose host need not wait for the remote any more.
+    let_go: AtomicBool,
     /// Whether the standby takes over by itself.
     pub(crate) auto_takeover: AtomicBool,
     /// Whether somebody else fences. With reservations it means nothing.
@@ -143,24 +145,28 @@ pub(crate) struct Settings {
     pub(crate) ping_ms: AtomicU32,
     /// Pings that may be missed.
     pub(crate) ping_misses: AtomicU32,
+    /// Most outstanding records, if the log has room for more. A table line has none: its `records` says
+    /// how large a new log is.
+    records: AtomicU32,
 }
 
 impl Settings {
     fn from_table(t: &Table<'_>) -> Settings {
         Settings {
             sync: AtomicBool::new(t.mode == Mode::Sync),
+            let_go: AtomicBool::new(false),
             auto_takeover: AtomicBool::new(t.auto_takeover),
             fenced_externally: AtomicBool::new(t.fencing == Fencing::External),
             goes_on: AtomicBool::new(t.partner_lost == PartnerLost::Continue),
             ping_ms: AtomicU32::new(t.ping_ms),
             ping_misses: AtomicU32::new(t.ping_misses),
+            records: AtomicU32::new(control::UNLIMITED),
         }
     }
 
     /// Takes over what a newly loaded table says.
     pub(crate) fn apply(&self, t: &Settings) {
-        self.sync
-            .store(t.sync.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.put_sync(t.sync.load(Ordering::Relaxed));
         self.auto_takeover
             .store(t.auto_takeover.load(Ordering::Relaxed), Ordering::Relaxed);
         self.fenced_externally.store(
@@ -173,11 +179,13 @@ impl Settings {
             .store(t.ping_ms.load(Ordering::Relaxed), Ordering::Relaxed);
         self.ping_misses
             .store(t.ping_misses.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.records
+            .store(t.records.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Takes over what was decided.
     pub(crate) fn put(&self, s: &control::Settings) {
-        self.sync.store(s.mode == Mode::Sync, Ordering::Relaxed);
+        self.put_sync(s.mode == Mode::Sync);
         self.auto_takeover.store(s.auto_takeover, Ordering::Relaxed);
         self.fenced_externally
             .store(s.fencing == Fencing::External, Ordering::Relaxed);
@@ -185,11 +193,52 @@ impl Settings {
             .store(s.partner_lost == PartnerLost::Continue, Ordering::Relaxed);
         self.ping_ms.store(s.ping_ms, Ordering::Relaxed);
         self.ping_misses.store(s.ping_misses, Ordering::Relaxed);
+        self.records.store(s.records, Ordering::Relaxed);
+    }
+
+    fn put_sync(&self, sync: bool) {
+        if self.sync.swap(sync, Ordering::SeqCst) && !sync {
+            self.let_go.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// A write was put into its slot until the remote has it. `true` if it need not wait any more: the
+    /// shipper lets it go.
+    #[inline]
+    pub(crate) fn held_in_vain(&self) -> bool {
+        // ORDERING: With the fence of `lets_go`: either the shipper, which looks at the slots behind
+        // it, sees this one, or the mode is seen here.
+        fence(Ordering::SeqCst);
+        let in_vain = !self.sync.load(Ordering::Relaxed);
+        if in_vain {
+            self.let_go.store(true, Ordering::SeqCst);
+        }
+        in_vain
+    }
+
+    /// Whether the shipper has to look at the slots for writes that are held in vain. Then it does.
+    pub(crate) fn lets_go(&self) -> bool {
+        let look = self.let_go.load(Ordering::Relaxed) && self.let_go.swap(false, Ordering::SeqCst);
+        if look {
+            fence(Ordering::SeqCst);
+        }
+        look
     }
 
     /// Those of one table line.
     pub(crate) fn new(t: &Table<'_>) -> Settings {
         Settings::from_table(t)
+    }
+
+    /// Most outstanding records, if the log has room for more.
+    pub(crate) fn records(&self) -> u32 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// How many records one of so many lanes may have.
+    #[inline]
+    pub(crate) fn lane_limit(&self, lanes: u16) -> u32 {
+        control::lane_limit(self.records(), lanes)
     }
 
     /// What an owner does without its partner.
@@ -310,6 +359,9 @@ pub(crate) struct Set {
     /// Wakes the keeper.
     #[pin]
     pub(crate) keep: Event,
+    /// Wakes who ends the set, once no operation is under way (see [`crate::sets`]).
+    #[pin]
+    pub(crate) calls_ended: Event,
 }
 
 const NO_JOURNAL: usize = usize::MAX;
@@ -481,6 +533,7 @@ impl Set {
                 work <- Event::new(c"rcopy work", kernel::static_lock_class!()),
                 send <- Event::new(c"rcopy send", kernel::static_lock_class!()),
                 keep <- Event::new(c"rcopy keep", kernel::static_lock_class!()),
+                calls_ended <- Event::new(c"rcopy calls", kernel::static_lock_class!()),
             }? Error),
             GFP_KERNEL,
         )
@@ -500,6 +553,7 @@ impl Set {
             fencing: self.fencing(),
             ping_ms: s.ping_ms.load(Ordering::Relaxed),
             ping_misses: s.ping_misses.load(Ordering::Relaxed),
+            records: s.records(),
         }
     }
 

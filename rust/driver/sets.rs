@@ -8,7 +8,7 @@
 //! volume is gone, its devices are.
 
 use crate::set::Set;
-use kapi_crate::{global::Global, net::NetNs, time};
+use kapi_crate::{global::Global, net::NetNs};
 use kernel::{prelude::*, sync::Arc};
 
 struct Entry {
@@ -54,18 +54,17 @@ pub(crate) fn add(set: &Arc<Set>) -> Result {
 /// A set is about to end: no operation begins any more, and this waits for those under way, as
 /// device-mapper does for its messages. Whoever looks still sees it, until [`remove`].
 pub(crate) fn close(set: &Arc<Set>) {
-    loop {
-        let busy = SETS.with(|sets| {
+    let is_busy = || {
+        SETS.with(|sets| {
             let entry = sets.entries.iter_mut().find(|e| Arc::ptr_eq(&e.set, set));
             entry.is_some_and(|e| {
                 e.leaving = true;
                 e.calls > 0
             })
-        });
-        if !busy {
-            return;
-        }
-        time::msleep(1);
+        })
+    };
+    while is_busy() {
+        set.calls_ended.wait_unstoppable();
     }
 }
 
@@ -130,6 +129,10 @@ pub(crate) fn call(ns: &NetNs, name: &str, f: impl FnOnce(&Arc<Set>) -> Result) 
     SETS.with(|sets| {
         if let Some(e) = sets.entries.iter_mut().find(|e| e.id == id) {
             e.calls = e.calls.saturating_sub(1);
+            if e.leaving && e.calls == 0 {
+                // Under the lock: the entry keeps the set until [`close`] has seen this.
+                e.set.calls_ended.signal();
+            }
         }
     });
     Some(result)

@@ -11,6 +11,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
+    control,
     format::Mark,
     lane::stage,
     limits::SHIP_WINDOW,
@@ -177,6 +178,9 @@ impl<'a> Work<'a> {
     #[inline(never)]
     fn step(&mut self) -> u64 {
         self.busy = false;
+        if self.set.settings.lets_go() {
+            self.let_go();
+        }
         // A remote that answers at once could keep this going for ever.
         for _ in 0..STEPS {
             self.progress = false;
@@ -496,6 +500,26 @@ impl<'a> Work<'a> {
             .store(durable.0, Ordering::Relaxed);
     }
 
+    /// The mode is async now: writes that were held for the remote are acknowledged. In this thread, which
+    /// is the one that retires: no slot is used anew between the look at it and the bio that it gives.
+    #[inline(never)]
+    fn let_go(&self) {
+        let held = |stage| stage & (stage::LOCAL | stage::REMOTE | stage::ACKED) == stage::LOCAL;
+        let now = self.set.latency.now();
+        for l in self.journal.lanes.iter() {
+            let slots = (l.lane.tail()..l.lane.head()).filter_map(|p| l.lane.slot(p));
+            for slot in slots.filter(|s| held(s.stage())) {
+                if self.set.phase() != Phase::Serving {
+                    return;
+                }
+                if let Some(bio) = slot.host.take() {
+                    append::acknowledge(self.set, self.journal, slot, bio, now)
+                        .complete(kapi_crate::bio::BlkStatus::OK);
+                }
+            }
+        }
+    }
+
     /// Draws on the mark that is under way, or makes a new one. Answers whether more can be done now.
     #[inline(never)]
     fn cut(&mut self) -> bool {
@@ -554,7 +578,8 @@ impl<'a> Work<'a> {
             retired: low.0.saturating_sub(mark.retired.0),
             wanted: self.shipper.wants_mark(),
             waited_for: self.set.waits_for_space(),
-            tight: self.journal.geometry.is_tight(records, bytes),
+            tight: self.journal.geometry.is_tight(records, bytes)
+                || control::nears_limit(records, self.set.settings.records()),
             idle: self.rest.looks(last, time::now_ns()) && shipped >= last,
         }
     }

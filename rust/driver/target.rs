@@ -187,7 +187,7 @@ impl Target for Volume {
 
     fn preresume(&self) -> Result {
         if !self.applied.swap(true, Ordering::Relaxed) {
-            self.set.settings.apply(&self.settings);
+            control::apply_table(&self.set, &self.settings);
         }
         // Writes that had to wait go to the local device from the set, not from here.
         let member = self.set.members.get(usize::from(self.member));
@@ -225,8 +225,9 @@ impl Target for Volume {
             ["detach", "force"] => alone::go_alone(&self.set, true, &mut say).map(|()| false),
             ["swap"] => handover::swap(&self.set, &mut say).map(|()| false),
             ["in_step", "force"] => alone::back_in_step(&self.set, &mut say).map(|()| false),
-            ["pause"] => control::pause(&self.set, false, &mut say).map(|()| false),
-            ["pause", "force"] => control::pause(&self.set, true, &mut say).map(|()| false),
+            ["pause"] | ["pause", "force"] => control::pause(&self.set, args.len() > 1, &mut say)
+                .map(|()| false)
+                .map_err(|_| EBUSY),
             ["resume"] => {
                 control::resume(&self.set);
                 Ok(false)

@@ -17,13 +17,18 @@ static const struct netlink_range_validation remote_copy_a_set_ping_ms_range = {
 	.max	= 60000ULL,
 };
 
+static const struct netlink_range_validation remote_copy_a_set_records_range = {
+	.min	= 16ULL,
+	.max	= 1048576ULL,
+};
+
 /* REMOTE_COPY_CMD_SET_GET - do */
 static const struct nla_policy remote_copy_set_get_nl_policy[REMOTE_COPY_A_SET_NAME + 1] = {
 	[REMOTE_COPY_A_SET_NAME] = { .type = NLA_NUL_STRING, .len = REMOTE_COPY_MAX_SET_NAME, },
 };
 
 /* REMOTE_COPY_CMD_SET_SET - do */
-static const struct nla_policy remote_copy_set_set_nl_policy[REMOTE_COPY_A_SET_FORCE + 1] = {
+static const struct nla_policy remote_copy_set_set_nl_policy[REMOTE_COPY_A_SET_RECORDS + 1] = {
 	[REMOTE_COPY_A_SET_NAME] = { .type = NLA_NUL_STRING, .len = REMOTE_COPY_MAX_SET_NAME, },
 	[REMOTE_COPY_A_SET_MODE] = NLA_POLICY_MAX(NLA_U32, 1),
 	[REMOTE_COPY_A_SET_PARTNER_LOST] = NLA_POLICY_MAX(NLA_U32, 1),
@@ -32,6 +37,7 @@ static const struct nla_policy remote_copy_set_set_nl_policy[REMOTE_COPY_A_SET_F
 	[REMOTE_COPY_A_SET_PING_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &remote_copy_a_set_ping_ms_range),
 	[REMOTE_COPY_A_SET_PING_MISSES] = NLA_POLICY_RANGE(NLA_U32, 2, 100),
 	[REMOTE_COPY_A_SET_FORCE] = { .type = NLA_FLAG, },
+	[REMOTE_COPY_A_SET_RECORDS] = NLA_POLICY_FULL_RANGE(NLA_U32, &remote_copy_a_set_records_range),
 };
 
 /* REMOTE_COPY_CMD_TAKEOVER - do */
@@ -124,7 +130,7 @@ static const struct genl_split_ops remote_copy_nl_ops[] = {
 		.cmd		= REMOTE_COPY_CMD_SET_SET,
 		.doit		= remote_copy_nl_set_set_doit,
 		.policy		= remote_copy_set_set_nl_policy,
-		.maxattr	= REMOTE_COPY_A_SET_FORCE,
+		.maxattr	= REMOTE_COPY_A_SET_RECORDS,
 		.flags		= GENL_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
 	{

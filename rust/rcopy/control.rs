@@ -28,6 +28,7 @@ pub const SETTINGS: &[&str] = &[
     "fencing",
     "ping-ms",
     "ping-misses",
+    "records",
 ];
 
 #[derive(Serialize)]

@@ -30,7 +30,7 @@ ALLOWED = {0} | {getattr(errno, name) for name in (
 COMMANDS = 13
 SET_SET, VOLUME_GET, LINK_GET = 3, 10, 11
 DUMPS = (2, 10, 11, 12, 13)
-SETTINGS = (9, 10, 11, 12, 13, 14)
+SETTINGS = (9, 10, 11, 12, 13, 14, 45)
 FORCE = 44
 ATTRIBUTES = 48		# a few more than there are
 

@@ -5,6 +5,7 @@ ynl.py <check> [arguments]. Runs in the network namespace that it is about; see 
 must be there. YNL names the client (tools/net/ynl/pyynl), SPEC the specification."""
 
 import errno
+import json
 import os
 import socket
 import struct
@@ -122,6 +123,11 @@ def check_operations(volume):
     refused(f, "set-set", {"name": "s1", "mode": "sync"}, errno.EINVAL, "paused", bad="mode")
     f.do("resume", {"name": "s1"})
     equal(same_names(f, volume)["last-event"]["new"], "running", "last event")
+
+
+def check_do(op, attrs):
+    """One operation, for the shell."""
+    print(family().do(op, json.loads(attrs)))
 
 
 def check_errors(volume):

@@ -4,7 +4,10 @@
 //! down once more.
 
 use core_crate::{
-    control::{change, pause, Change, Circumstances, Refused, Setting, Settings},
+    control::{
+        change, lane_limit, nears_limit, pause, Change, Circumstances, Refused, Setting, Settings,
+        UNLIMITED,
+    },
     ownership::{Fencing, Kind, PartnerLost},
     table::Mode,
 };
@@ -59,6 +62,7 @@ fn states() -> Vec<Settings> {
                         fencing,
                         ping_ms: 1000,
                         ping_misses: 5,
+                        records: UNLIMITED,
                     });
                 }
             }
@@ -166,6 +170,46 @@ fn numbers_have_bounds() {
             assert_eq!(why.setting(), Some(Setting::PingMisses));
             assert_eq!(why.to_string(), "2 to 100 are allowed");
         }
+    }
+}
+
+#[test]
+fn records_have_bounds_and_lanes_share_them() {
+    let at = Circumstances {
+        record: false,
+        paused: false,
+        force: false,
+    };
+    for n in [0, 15, 16, 240, UNLIMITED, UNLIMITED + 1, u32::MAX] {
+        let to = Change {
+            records: Some(n),
+            ..Change::default()
+        };
+        match change(&states()[0], &to, &at) {
+            Ok(new) => assert_eq!(new.records, n),
+            Err(why) => {
+                assert!(!(16..=UNLIMITED).contains(&n));
+                assert_eq!(why.setting(), Some(Setting::Records));
+                assert_eq!(why.to_string(), "16 to 1048576 are allowed");
+            }
+        }
+    }
+    for lanes in 1..=32u16 {
+        for records in 16..=300 {
+            let each = u64::from(lane_limit(records, lanes));
+            let all = each * u64::from(lanes);
+            assert!(each >= 1, "a lane that takes nothing");
+            assert!(all <= u64::from(records.max(lanes.into())));
+            assert!(
+                all + u64::from(lanes) > u64::from(records),
+                "hardly any is lost"
+            );
+        }
+        assert_eq!(lane_limit(UNLIMITED, lanes), u32::MAX);
+    }
+    for outstanding in [0, 59, 60, 61, 240, u64::MAX] {
+        assert_eq!(nears_limit(outstanding, 240), outstanding > 60);
+        assert!(!nears_limit(outstanding, UNLIMITED));
     }
 }
 

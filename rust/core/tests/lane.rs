@@ -253,7 +253,13 @@ fn run(rng: &mut Rng, g: Geometry, steps: u64, big: bool) -> (u64, u64) {
         }
         for lane in &w.j.lanes {
             let mine = w.live.iter().filter(|r| r.lane == lane.index());
-            assert_eq!(lane.used_records(), mine.count() as u64);
+            let used = mine.count();
+            assert_eq!(lane.used_records(), used as u64);
+            let cursor = &w.j.cursors[usize::from(lane.index())];
+            for most in 0..50 {
+                assert_eq!(lane.is_below(cursor, most), used < most as usize);
+            }
+            assert!(lane.is_below(cursor, u32::MAX));
             assert!(lane.used_bytes() <= g.lane_data());
             w.check_runs(lane);
         }

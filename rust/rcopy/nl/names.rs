@@ -300,6 +300,7 @@ pub static SET_ATTRS: Attrs = Attrs {
         attr(nl::set::EVENTS_SUPPRESSED, "events-suppressed", Kind::Uint),
         attr(nl::set::LAST_EVENT, "last-event", Kind::Nest(&EVENT_ATTRS)),
         attr(nl::set::FORCE, "force", Kind::Flag),
+        attr(nl::set::RECORDS, "records", Kind::U32),
     ],
 };
 

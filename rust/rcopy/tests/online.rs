@@ -543,17 +543,19 @@ fn settings() {
             "ping-misses=4",
             "partner_lost=continue",
             "takeover=auto",
-            "fencing=external"
+            "fencing=external",
+            "records=240"
         ])
         .unwrap(),
-        json!({"name": "s1", "ping_ms": 250, "ping_misses": 4, "partner_lost": "continue", "takeover": "auto", "fencing": "external"})
+        json!({"name": "s1", "ping_ms": 250, "ping_misses": 4, "partner_lost": "continue", "takeover": "auto", "fencing": "external", "records": 240})
     );
     for (wrong, why) in [
         ("mode", "'mode': <setting>=<value> is needed"),
         ("mode=semi", "mode 'semi': 'sync' or 'async' is allowed"),
         ("ping-ms=5", "ping-ms '5': 10 to 60000 milliseconds are allowed"),
         ("ping-ms=99999999999", "ping-ms '99999999999': 10 to 60000"),
-        ("lanes=4", "setting 'lanes': there are mode, partner-lost, takeover, fencing, ping-ms, ping-misses"),
+        ("lanes=4", "setting 'lanes': there are mode, partner-lost, takeover, fencing, ping-ms, ping-misses, records"),
+        ("records=15", "records '15': 16 to 1048576 are allowed"),
         ("takeover=perhaps", "takeover 'perhaps': 'auto' or 'manual' is allowed"),
         ("fencing=unfenced", "fencing 'unfenced': "),
     ] {
