@@ -35,7 +35,7 @@ POLL, CASE, FILE = 20, 150, 900
 
 # How many machines share a file, so that none takes very long.
 PARTS = {"fencing": 3, "full": 3, "mirror": 3, "ops": 2, "order": 2, "ownership": 3, "recover": 2, "reload": 2,
-         "faults": 3, "netlink": 4, "rcopy": 3, "trace": 2}
+         "faults": 3, "netlink": 3, "rcopy": 2}
 
 # Mistakes of plant.ko, and how the console tells of them. In this order in one machine: lockdep says
 # nothing any more once it, or KASAN, has complained, and the last one ends the machine.
