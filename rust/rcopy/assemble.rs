@@ -13,7 +13,7 @@ use crate::{
     dump::role,
     error::{Error, Exit, Result},
     line::Line,
-    units::{size, uuid},
+    units::{count, size, uuid},
     volumes::{self, Entry},
 };
 use core_crate::{
@@ -489,7 +489,10 @@ pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit>
     let (mut found, mut unread, mut denied) = (vec![], vec![], 0);
     for device in &list {
         match devices::look(device, &places) {
-            Ok(mut f) => found.append(&mut f),
+            Ok(mut l) => {
+                found.append(&mut l.found);
+                unread.extend(l.unread.map(|text| (device.clone(), text)));
+            }
             Err(e) => {
                 denied += usize::from(e.exit == Exit::Permission);
                 // A device that was named has to be there.
@@ -526,11 +529,18 @@ pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit>
         report.print(out)?;
         writeln!(
             out,
-            "no log of remote-copy was found on {} devices",
-            list.len()
+            "no log of remote-copy was found on {}",
+            count(list.len() as u64, "device")
         )?;
     } else {
         report.print(out)?;
     }
-    Ok(report.exit(args.start))
+    // Of all devices, some are nobody's business; one that was named is.
+    let exit = report.exit(args.start);
+    let named = !args.devices.is_empty() && !report.unread.is_empty();
+    Ok(if named && matches!(exit, Exit::Ok | Exit::NotFound) {
+        Exit::Failed
+    } else {
+        exit
+    })
 }

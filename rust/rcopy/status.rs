@@ -284,22 +284,23 @@ pub fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit> {
+    let (set, watch) = args.asked()?;
     loop {
-        let status = Status::get(kernel, args.set.as_deref())?;
+        let status = Status::get(kernel, set)?;
         if json {
             // Watched, one object a line.
-            match args.watch {
+            match watch {
                 Some(_) => serde_json::to_writer(&mut *out, &status)?,
                 None => serde_json::to_writer_pretty(&mut *out, &status)?,
             }
             writeln!(out)?;
         } else {
-            if args.watch.is_some() && std::io::stdout().is_terminal() {
+            if watch.is_some() && std::io::stdout().is_terminal() {
                 write!(out, "\x1b[H\x1b[2J")?;
             }
             status.print(now(), out)?;
         }
-        let Some(seconds) = args.watch else {
+        let Some(seconds) = watch else {
             return Ok(if args.check { status.check() } else { Exit::Ok });
         };
         if !json {
