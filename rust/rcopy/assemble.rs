@@ -465,6 +465,10 @@ fn at(offset: u64) -> String {
     }
 }
 
+fn is_volume(device: &str, volume: &str) -> bool {
+    device.strip_prefix("/dev/mapper/") == Some(volume)
+}
+
 /// The command.
 ///
 /// # Errors
@@ -472,8 +476,17 @@ fn at(offset: u64) -> String {
 /// Nothing could be looked at.
 pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit> {
     let noted = volumes::read(&args.config)?;
+    let running = match dm::running() {
+        Ok(all) => all,
+        // Images can be looked at anywhere.
+        Err(_) if !args.start => vec![],
+        Err(e) => return Err(e),
+    };
     let list = if args.devices.is_empty() {
-        devices::all(Path::new("/sys"), Path::new("/dev"))?
+        let mut all = devices::all(Path::new("/sys"), Path::new("/dev"))?;
+        // A volume has its log beside it, not on it, and a standby's refuses to be read.
+        all.retain(|d| !running.iter().any(|r| is_volume(d, &r.volume)));
+        all
     } else {
         args.devices.clone()
     };
@@ -509,12 +522,6 @@ pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit>
             "no block device can be read: it takes root",
         ));
     }
-    let running = match dm::running() {
-        Ok(all) => all,
-        // Images can be looked at anywhere.
-        Err(_) if !args.start => vec![],
-        Err(e) => return Err(e),
-    };
     let mut report = report(&found, unread, &noted, &running);
     if let Some(name) = &args.set {
         report.only(name);

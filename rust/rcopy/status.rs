@@ -200,8 +200,13 @@ impl OneSet {
             write!(out, "; {copy} {}", s.text("mirror"))?;
         }
         if s.text("record-mirror") == "out-of-date" {
-            if let Some(n) = s.number("out-of-date-since") {
-                write!(out, " (out of date since sequence {n})")?;
+            match s.number("out-of-date-since") {
+                // The copy's own word says the first half already.
+                Some(n) if s.text("mirror") == "out-of-date" => {
+                    write!(out, " since sequence {n}")?;
+                }
+                Some(n) => write!(out, " (out of date since sequence {n})")?,
+                None => {}
             }
         }
         if let Some(l) = self.link("partner") {

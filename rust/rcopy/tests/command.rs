@@ -735,6 +735,8 @@ fn the_page_has_every_command_and_every_exit_status() {
         );
     }
     assert!(page.starts_with(".ie") && page.contains(".TH rcopy 8"));
+    assert!(page.contains("\\fB--watch\\fR [SECONDS]") && page.contains("\\fB--offset\\fR BYTES"));
+    assert!(page.contains("\n.SH OPTIONS\n.TP\n\\fB--json\\fR\n"));
 }
 
 #[test]

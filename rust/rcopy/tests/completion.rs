@@ -82,6 +82,10 @@ fn settings_and_their_words() {
         ("rcopy set vol1 mode = sync t", "takeover="),
         ("rcopy set vol1 ping-ms = ''", ""),
         (
+            "rcopy set vol1 fencing = ''",
+            "none|external|reservation|reservation-registrants",
+        ),
+        (
             "rcopy set vol1 fencing = r",
             "reservation|reservation-registrants",
         ),

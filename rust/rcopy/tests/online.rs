@@ -228,6 +228,20 @@ fn a_standby_that_cannot_take_over() {
 }
 
 #[test]
+fn an_owner_without_its_partner() {
+    let mut k = fake();
+    k.sets[0]["mirror"] = json!("out-of-date");
+    k.sets[0]["partner"] = json!("disconnected");
+    k.sets[0]["record_mirror"] = json!("out-of-date");
+    k.sets[0]["out_of_date_since"] = json!(41);
+    let text = screen(&mut k);
+    assert!(
+        text.contains("disconnected; its copy is out-of-date since sequence 41; 10.99.0.2:7001"),
+        "{text}"
+    );
+}
+
+#[test]
 fn every_lack_is_said() {
     let healthy = answer(&SET_ATTRS, &owner());
     assert_eq!(lacks(&healthy), [""; 0]);
