@@ -303,8 +303,12 @@ assembles()
 	wait_state a1-v serving
 	wait_field a1-v mirror mirrored
 	io expect $v1 0 65536 1
+	forget_log
 	rcopy a1 assemble --config "$state/a1.volumes" --start >"$state/said"
 	grep -q "a1-v: runs" "$state/said"
+	# A standby's volume refuses to be read, and nobody tries.
+	no grep '^not read' "$state/said"
+	no has_said 'I/O refused'
 }
 
 # --- sets that run --------------------------------------------------------------------------------
