@@ -101,7 +101,7 @@ pub struct StatusArgs {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = watch)]
     pub watch: Option<Watch>,
     /// Exit with 8 if a set has less protection than is configured
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub check: bool,
 }
 

@@ -45,6 +45,7 @@ pub fn sets(kernel: &mut dyn Kernel, set: Option<&str>) -> Result<Vec<Object>> {
 /// An error with the set that it is about: the attribute that names it is no word of the command line.
 pub fn about(set: &str, e: Error) -> Error {
     let text = e.text.strip_prefix("name: ").unwrap_or(&e.text);
+    let set = if set.is_empty() { "''" } else { set };
     Error {
         text: format!("{set}: {text}"),
         ..e

@@ -109,6 +109,10 @@ fn errors_name_the_option_and_what_is_right() {
             "--lanes '33': 1 to 32 are allowed",
         ),
         (
+            &["--remote", "dev:/dev/sdb"],
+            "--remote 'dev:/dev/sdb': it is the local device; the copy has to be on another one",
+        ),
+        (
             &["--log-size", "64K"],
             "--log-size '64K': bytes, a multiple of 4096, at least 1M",
         ),
@@ -635,6 +639,10 @@ fn what_is_watched() {
     assert_eq!(asked(&["vol1", "--watch"]), Ok((s("vol1"), Some(1))));
     assert_eq!(asked(&["--watch", "5", "vol1"]), Ok((s("vol1"), Some(5))));
     assert_eq!(asked(&["--watch", "vol1"]), Ok((s("vol1"), Some(1))));
+    // A watch has no end, and so no exit status that tells.
+    assert!(asked(&["--check", "--watch"])
+        .unwrap_err()
+        .contains("cannot be used with"));
     for wrong in [
         &["vol1", "--watch", "vol2"] as &[&str],
         &["--watch", "0"],
