@@ -110,6 +110,10 @@ comes_and_goes()
 	wait_state a1-v serving
 	io write $v1 0 65536 1
 	settle a1-v
+	refuses 4 "volume 'a1-v': there is a device of that name already" a1 create a1-v --set s2 --local "$local1" \
+		--log "$LOG2" --remote dev:/dev/mapper/rct-remote --partner none
+	refuses 2 "it is the local device" a1 create a1-w --local "$local1" --log "$LOG2" --remote "dev:/dev/dm-$(dmsetup info -c --noheadings -o minor rct-local)" \
+		--partner none
 	# In use.
 	exec 9<$v1
 	refuses 4 "volume 'a1-v': it is in use" a1 remove a1-v
@@ -453,6 +457,8 @@ tells_events()
 	rcopy a1 resume s1
 	rcopy a1 set s1 mode=sync
 	finish events
+	rcopy a1 events nosuch --idle 1 2>"$state/complaint"
+	grep -q 'rcopy: nosuch: no such set .*; it is waited for' "$state/complaint"
 	grep -v missed "$state/events.out" >"$state/events"
 	n=$(wc -l <"$state/events")
 	note "$n events"
