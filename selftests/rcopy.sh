@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --add build/rcopy --timeout 900
+# vm: --disk 64 --disk 64 --disk 64 --pmem 32 --pmem 32 --add build/rcopy --add scripts/systemd --add Documentation/administration.rst --add Documentation/admin-guide/remote-copy.rst --timeout 900
 #
 # The administrator's tool on the real module: volumes come and go by it, what it says is so, what it is
 # told happens, and what is refused is refused in words, with its exit status.
@@ -110,6 +110,10 @@ comes_and_goes()
 	wait_state a1-v serving
 	io write $v1 0 65536 1
 	settle a1-v
+	refuses 4 "volume 'a1-v': there is a device of that name already" a1 create a1-v --set s2 --local "$local1" \
+		--log "$LOG2" --remote dev:/dev/mapper/rct-remote --partner none
+	refuses 2 "it is the local device" a1 create a1-w --local "$local1" --log "$LOG2" --remote "dev:/dev/dm-$(dmsetup info -c --noheadings -o minor rct-local)" \
+		--partner none
 	# In use.
 	exec 9<$v1
 	refuses 4 "volume 'a1-v': it is in use" a1 remove a1-v
@@ -224,6 +228,57 @@ foretells()
 	settle a1-v
 }
 
+# A device with the bytes of a log, of which some sectors cannot be read.
+bad_sectors()	# <first> <how many>
+{
+	local all
+	all=$(blockdev --getsz "$LOG1")
+	note "+ rct-bad: sectors from $1 on cannot be read, $2 of them"
+	! dm_exists rct-bad || dmsetup remove rct-bad
+	{
+		[ "$1" = 0 ] || echo "0 $1 linear $LOG1 0"
+		echo "$1 $2 error"
+		echo "$(($1 + $2)) $((all - $1 - $2)) linear $LOG1 $(($1 + $2))"
+	} | dmsetup create rct-bad
+}
+
+unreadable()
+{
+	local sector
+	single --lanes 2
+	wait_state a1-v serving
+	settle a1-v
+	broken rct-remote
+	writes 20
+	poll rcopy a1 remove a1-v
+	linear rct-remote
+	echo rct-bad >>"$state/devices"
+	rcopy a1 log dump "$LOG1" --json >"$state/whole.json"
+	json_is "(j['verdict'], len(j['records']))" "('whole', 20)" "$state/whole.json"
+	# Without superblocks there is nothing to say of it.
+	for sector in 0 8; do
+		bad_sectors $sector 8
+		refuses 1 "rct-bad: byte $((sector * 512)) cannot be read: the kernel log says why" a1 log dump /dev/mapper/rct-bad
+		ends_with 1 a1 assemble --config "$state/none" /dev/mapper/rct-bad
+		grep -q "^not read  /dev/mapper/rct-bad: byte $((sector * 512)) cannot be read" "$state/said"
+		# Another one is found all the same.
+		ends_with 1 a1 assemble --config "$state/none" --json /dev/mapper/rct-bad "$LOG1"
+		json_is "(j['sets'][0]['logs'][0]['device'], len(j['unread']))" "('$LOG1', 1)" "$state/said"
+	done
+	# A mark, the first headers, data in the middle of what is outstanding.
+	sector=$(json "next((j['log']['used'] - (2 - r['lane']) * j['superblocks'][0]['lane_data'] + r['data_pos']) // 512 for r in j['records'][10:])" "$state/whole.json")
+	for sector in 16 32 "$sector"; do
+		bad_sectors "$sector" 8
+		ends_with 6 a1 log dump /dev/mapper/rct-bad --json
+		note "sector $sector: $(json "j['damage']" "$state/said")"
+		json_is "(j['verdict'], j['damage']['kind'], j['recovery'])" "('damaged', 'unreadable', None)" "$state/said"
+	done
+	# Beyond everything that is outstanding: it is not looked at.
+	bad_sectors $(($(blockdev --getsz "$LOG1") - 16)) 8
+	rcopy a1 log dump /dev/mapper/rct-bad --json >"$state/dump.json"
+	json_is "j['verdict']" whole "$state/dump.json"
+}
+
 # --- assemble -------------------------------------------------------------------------------------
 
 assembles()
@@ -252,35 +307,65 @@ assembles()
 	wait_state a1-v serving
 	wait_field a1-v mirror mirrored
 	io expect $v1 0 65536 1
+	forget_log
 	rcopy a1 assemble --config "$state/a1.volumes" --start >"$state/said"
 	grep -q "a1-v: runs" "$state/said"
+	# A standby's volume refuses to be read, and nobody tries.
+	no grep '^not read' "$state/said"
+	no has_said 'I/O refused'
 }
 
 # --- sets that run --------------------------------------------------------------------------------
 
-# What status, show and dmsetup say is one and the same.
+# The status line and JSON have the same names and values, and all names are documented: each value of the
+# line is in JSON, and what only JSON has is in the guide's table of that.
+names_agree()	# <node>
+{
+	# One after the other, as nothing happens in between.
+	rcopy "$1" status s1 --json >"$state/status.json"
+	dmsetup status "$1-v" >"$state/dmsetup"
+	python3 - "$state" "$here/../Documentation" <<-'END'
+		import json, re, sys
+		state, docs = sys.argv[1:]
+
+		def table(path, behind):
+		    lines = open(f"{docs}/{path}").read().split(behind, 1)[1].splitlines()
+		    edges = [i for i, line in enumerate(lines) if line.startswith("===")]
+		    cells = [re.match("``([a-z_]+)``", line) for line in lines[edges[0]:next(i for i in edges[1:] if not lines[i + 1])]]
+		    return {c[1] for c in cells if c}
+
+		of_line = table("admin-guide/remote-copy.rst", "\nFields are of the set")
+		of_json = table("administration.rst", "What only they have:")
+		said = json.load(open(f"{state}/status.json"))["sets"][0]
+		for more in "lacks", "links", "volume":
+		    del said[more]
+		said.update(said.pop("counters"))
+		said["set"] = said.pop("name")
+		words = open(f"{state}/dmsetup").read().split()[3:]
+		assert len(words) % 2 == 0, words
+		line = dict(zip(words[::2], words[1::2]))
+		for name, value in line.items():
+		    assert name in of_line, f"{name} is not documented"
+		    assert name in said or (name, value) == ("missing_last", "unknown"), f"{name} is not in JSON"
+		    most = said.get(name + "_max")
+		    text = str(said.get(name)) if most is None else f"{said[name]}/{most}"
+		    assert text == value, (name, text, value)
+		only = set(said) - set(line)
+		if said["record"] == "unused":
+		    only.remove("record")
+		assert only <= of_json, f"not in the status line, nor documented: {only - of_json}"
+		print(f"# {len(line)} values agree, {len(only)} more in JSON")
+	END
+}
+
 says_what_is()
 {
 	pair
 	io write $v1 0 65536 1
 	settle a1-v
 	poll is a1 behind 0
-	# One after the other, as nothing happens in between.
-	rcopy a1 status s1 --json >"$state/status.json"
-	dmsetup status a1-v >"$state/dmsetup"
-	python3 - "$state" <<-'END'
-		import json, sys
-		said = json.load(open(sys.argv[1] + "/status.json"))["sets"][0]
-		words = open(sys.argv[1] + "/dmsetup").read().split()[3:]
-		compared = 0
-		for name, value in zip(words[::2], words[1::2]):
-		    if name in said and not isinstance(said[name], dict):
-		        most = said.get(name + "_max")
-		        text = str(said[name]) if most is None else f"{said[name]}/{most}"
-		        assert text == value, (name, text, value)
-		        compared += 1
-		assert compared >= 15, compared
-	END
+	names_agree a1
+	names_agree a2
 	rcopy a1 status | tee "$state/screen"
 	grep -q '^s1  owner, serving since' "$state/screen"
 	grep -q 'protection  as configured' "$state/screen"
@@ -372,6 +457,8 @@ tells_events()
 	rcopy a1 resume s1
 	rcopy a1 set s1 mode=sync
 	finish events
+	rcopy a1 events nosuch --idle 1 2>"$state/complaint"
+	grep -q 'rcopy: nosuch: no such set .*; it is waited for' "$state/complaint"
 	grep -v missed "$state/events.out" >"$state/events"
 	n=$(wc -l <"$state/events")
 	note "$n events"
@@ -402,6 +489,126 @@ gives_metrics()
 	[ "$(sed -n 's/^remote_copy_writes_total{set="s1"} //p' "$state/rcopy.prom")" = "$(status_field a1-v writes)" ]
 	note "$(grep -c '^remote_copy_' "$state/rcopy.prom") samples"
 }
+
+# The service's own line, with its rights and no others, in the folder that it names.
+service()	# <command run behind it>...
+{
+	local line
+	line=$(sed -n 's/^ExecStart=//p' "$here/../scripts/systemd/rcopy-metrics.service")
+	note "a1: $line" >&$notes
+	# Those folders are of this process only.
+	# shellcheck disable=SC2016 # the inner shell's
+	ip netns exec a1 bash -c '
+		set -e
+		mount -t tmpfs tmpfs /var/lib
+		mkdir -p /var/lib/prometheus/node-exporter
+		cd /var/lib/prometheus/node-exporter
+		[ ! -s "$1/rcopy.prom" ] || cp "$1/rcopy.prom" .
+		if [ ! -e /usr/sbin/rcopy ]; then
+			: >/usr/sbin/rcopy
+			trap "umount /usr/sbin/rcopy; rm /usr/sbin/rcopy" EXIT
+		fi
+		mount --bind "$2" /usr/sbin/rcopy
+		[ ! -e rcopy.prom ] || exec 8<rcopy.prom
+		rc=0
+		python3 -c "$4" $3 2>"$1/complaint" || rc=$?
+		# Whoever had opened the old one reads it to its end.
+		[ ! -s "$1/rcopy.prom" ] || cmp "$1/rcopy.prom" - <&8
+		[ "$(ls -A)" = rcopy.prom ]
+		[ "$(stat -c %a rcopy.prom)" = 644 ]
+		cp rcopy.prom "$1/rcopy.prom"
+		exit $rc
+	' service "$state" "$tool" "$line" '
+import ctypes, os, sys
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+for capability in range(64):
+    prctl(24, capability, 0, 0, 0)          # CapabilityBoundingSet=
+assert prctl(38, 1, 0, 0, 0) == 0           # NoNewPrivileges=
+os.execv(sys.argv[1], sys.argv[1:])'
+}
+
+serves_the_collector()
+{
+	local rc=0
+	pair
+	service
+	grep -qx 'remote_copy_up 1' "$state/rcopy.prom"
+	grep -qx 'remote_copy_shipping_paused{set="s1"} 0' "$state/rcopy.prom"
+	rcopy a1 pause s1
+	service
+	grep -qx 'remote_copy_shipping_paused{set="s1"} 1' "$state/rcopy.prom"
+	# Without the module the old file would go on saying that all is well.
+	poll rcopy a1 remove a1-v
+	poll rcopy a2 remove a2-v
+	run unload_module
+	service || rc=$?
+	load_module
+	sed 's/^/#   /' "$state/complaint" "$state/rcopy.prom"
+	[ $rc = 7 ]
+	grep -qx "SuccessExitStatus=$rc" "$here/../scripts/systemd/rcopy-metrics.service"
+	grep -qx 'remote_copy_up 0' "$state/rcopy.prom"
+	no grep -q 's1' "$state/rcopy.prom"
+	# The module is back, without sets.
+	service
+	grep -qx 'remote_copy_sets 0' "$state/rcopy.prom"
+}
+
+# What a shell offers for the last of the words.
+offered()	# <node> <word>...
+{
+	local node=$1
+	shift
+	# shellcheck disable=SC2016 # the inner shell's
+	ip netns exec "$node" bash --norc -c '
+		eval "$("$1" completion bash)"
+		COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+		_rcopy_names "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+		echo "${COMPREPLY[*]}"
+	' bash "$tool" "$@"
+}
+
+completes()
+{
+	[ "$(offered a1 pause '')" = "" ]
+	single
+	dm_create a1 a1-w "0 $SECTORS remote-copy initiator other $PLAIN 8 log $LOG2 remote dev:/dev/mapper/rct-remote partner none create in_step"
+	[ "$(offered a1 pause '')" = "other s1" ] || [ "$(offered a1 pause '')" = "s1 other" ]
+	[ "$(offered a1 takeover o)" = other ]
+	[ "$(offered a1 set s1 mode = s)" = sync ]
+	# Those of another namespace are not its.
+	[ "$(offered a2 pause '')" = "" ]
+}
+
+watches()
+{
+	single
+	wait_state a1-v serving
+	start watch ip netns exec a1 "$tool" status --watch s1 --json
+	poll_for 10 [ -s "$state/watch.out" ]
+	rcopy a1 pause s1
+	poll_for 10 grep -q '"shipping":"paused"' "$state/watch.out"
+	rcopy a1 resume s1
+	poll_for 10 last_says running
+	halt watch || true
+	# One object a line, each whole.
+	python3 - "$state/watch.out" <<-'END'
+		import json, sys
+		looks = [json.loads(l)["sets"][0]["shipping"] for l in open(sys.argv[1])]
+		assert len(looks) >= 3 and looks[0] == looks[-1] == "running", looks
+	END
+	start watch ip netns exec a1 "$tool" status s1 --watch
+	poll_for 10 grep -q 'every 1 second' "$state/watch.out"
+	rcopy a1 pause s1
+	poll_for 10 grep -q 'shipping PAUSED' "$state/watch.out"
+	# What is watched may go: that is said, and ends it.
+	rcopy a1 resume s1
+	settle a1-v
+	poll rcopy a1 remove a1-v
+	poll_for 10 ended watch
+	grep -q 'rcopy: .*no such set' "$state/watch.out"
+}
+last_says() { tail -n 1 "$state/watch.out" | grep -q "\"shipping\":\"$1\""; }
+ended() { ! running "$1"; }
 
 # Looking takes no privilege, changing does.
 unprivileged()
@@ -446,12 +653,16 @@ tests "a volume comes and goes" comes_and_goes \
 	"a dump says what the module will do" foretells \
 	"a log under load is never called damaged" dumps_under_load \
 	"sets are found by their logs when the module was loaded anew" assembles \
-	"status, show and dmsetup agree" says_what_is \
+	"what cannot be read of a log is said" unreadable \
+	"status, show, dmsetup and the documentation agree" says_what_is \
+	"status is watched" watches \
+	"names of sets are completed" completes \
 	"settings change at run time" changes_settings \
 	"shipping is paused and resumed" pauses \
 	"the standby takes over" takes_over \
 	"the partners swap" swaps \
 	"events are told without a gap" tells_events \
 	"metrics say what is" gives_metrics \
+	"the service feeds the collector" serves_the_collector \
 	"looking takes no privilege, changing does" unprivileged \
 	"without the module it says so" without_module

@@ -13,7 +13,7 @@ use crate::{
     dump::role,
     error::{Error, Exit, Result},
     line::Line,
-    units::{size, uuid},
+    units::{count, size, uuid},
     volumes::{self, Entry},
 };
 use core_crate::{
@@ -465,6 +465,10 @@ fn at(offset: u64) -> String {
     }
 }
 
+fn is_volume(device: &str, volume: &str) -> bool {
+    device.strip_prefix("/dev/mapper/") == Some(volume)
+}
+
 /// The command.
 ///
 /// # Errors
@@ -472,8 +476,17 @@ fn at(offset: u64) -> String {
 /// Nothing could be looked at.
 pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit> {
     let noted = volumes::read(&args.config)?;
+    let running = match dm::running() {
+        Ok(all) => all,
+        // Images can be looked at anywhere.
+        Err(_) if !args.start => vec![],
+        Err(e) => return Err(e),
+    };
     let list = if args.devices.is_empty() {
-        devices::all(Path::new("/sys"), Path::new("/dev"))?
+        let mut all = devices::all(Path::new("/sys"), Path::new("/dev"))?;
+        // A volume has its log beside it, not on it, and a standby's refuses to be read.
+        all.retain(|d| !running.iter().any(|r| is_volume(d, &r.volume)));
+        all
     } else {
         args.devices.clone()
     };
@@ -489,7 +502,10 @@ pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit>
     let (mut found, mut unread, mut denied) = (vec![], vec![], 0);
     for device in &list {
         match devices::look(device, &places) {
-            Ok(mut f) => found.append(&mut f),
+            Ok(mut l) => {
+                found.append(&mut l.found);
+                unread.extend(l.unread.map(|text| (device.clone(), text)));
+            }
             Err(e) => {
                 denied += usize::from(e.exit == Exit::Permission);
                 // A device that was named has to be there.
@@ -506,12 +522,6 @@ pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit>
             "no block device can be read: it takes root",
         ));
     }
-    let running = match dm::running() {
-        Ok(all) => all,
-        // Images can be looked at anywhere.
-        Err(_) if !args.start => vec![],
-        Err(e) => return Err(e),
-    };
     let mut report = report(&found, unread, &noted, &running);
     if let Some(name) = &args.set {
         report.only(name);
@@ -526,11 +536,18 @@ pub fn run(args: &AssembleArgs, json: bool, out: &mut dyn Write) -> Result<Exit>
         report.print(out)?;
         writeln!(
             out,
-            "no log of remote-copy was found on {} devices",
-            list.len()
+            "no log of remote-copy was found on {}",
+            count(list.len() as u64, "device")
         )?;
     } else {
         report.print(out)?;
     }
-    Ok(report.exit(args.start))
+    // Of all devices, some are nobody's business; one that was named is.
+    let exit = report.exit(args.start);
+    let named = !args.devices.is_empty() && !report.unread.is_empty();
+    Ok(if named && matches!(exit, Exit::Ok | Exit::NotFound) {
+        Exit::Failed
+    } else {
+        exit
+    })
 }

@@ -3,6 +3,7 @@
 //! What can be said on the command line. Values of table options are checked by core's own grammar, so
 //! they are plain words here.
 
+use crate::error::{Error, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -72,6 +73,9 @@ pub enum Command {
     /// Print the manual page
     #[command(hide = true)]
     Man,
+    /// Print the names of the sets, one a line: for the shell's completion
+    #[command(hide = true)]
+    Names,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -94,12 +98,49 @@ pub struct StatusArgs {
     #[arg(value_name = "SET")]
     pub set: Option<String>,
     /// Again and again, every so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
-          value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub watch: Option<u64>,
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = watch)]
+    pub watch: Option<Watch>,
     /// Exit with 8 if a set has less protection than is configured
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub check: bool,
+}
+
+impl StatusArgs {
+    /// The set, and how often. Seconds may be left out, so `--watch vol1` is how a set is watched.
+    ///
+    /// # Errors
+    ///
+    /// Two sets are named.
+    pub fn asked(&self) -> Result<(Option<&str>, Option<u64>)> {
+        let set = self.set.as_deref();
+        match (&self.watch, set) {
+            (None, _) => Ok((set, None)),
+            (Some(Watch::Every(n)), _) => Ok((set, Some(*n))),
+            (Some(Watch::Set(name)), None) => Ok((Some(name), Some(1))),
+            (Some(Watch::Set(name)), Some(_)) => Err(Error::usage(format!(
+                "--watch '{name}': 1 to 3600 seconds are allowed"
+            ))),
+        }
+    }
+}
+
+/// What stands behind `--watch`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// How many seconds lie between two looks.
+    Every(u64),
+    /// No number, so it is the set.
+    Set(String),
+}
+
+fn watch(text: &str) -> std::result::Result<Watch, String> {
+    match text.parse() {
+        Ok(n) if (1..=3600).contains(&n) => Ok(Watch::Every(n)),
+        Err(_) if text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            Ok(Watch::Set(text.to_string()))
+        }
+        _ => Err("1 to 3600 seconds are allowed".to_string()),
+    }
 }
 
 #[derive(Args, Debug)]
@@ -217,7 +258,7 @@ pub struct DumpArgs {
     pub progress: bool,
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
+fn bytes(text: &str) -> std::result::Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &text[digits.len()..] {
         "" => 0,
@@ -227,11 +268,14 @@ fn bytes(text: &str) -> Result<u64, String> {
         "T" | "t" => 40,
         _ => return Err("K, M, G or T may follow the number".to_string()),
     };
-    let n: u64 = digits
-        .parse()
-        .map_err(|_| "bytes, a plain number; K, M, G, T may follow it".to_string())?;
-    let n = n
-        .checked_mul(1 << shift)
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("bytes, a plain number; K, M, G, T may follow it".to_string());
+    }
+    // All digits: what does not fit is too large.
+    let n = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift))
         .ok_or("that is beyond every device")?;
     if n % 4096 != 0 {
         return Err("a log begins at a multiple of 4096".to_string());

@@ -9,7 +9,7 @@ use crate::{
     klog::{in_full, KernelLog},
     line::{explain, Line},
     nl::{
-        named,
+        about, named,
         names::{Kind, Op, OP_LOG_GET, OP_SET_SET, OP_SWAP},
         parts, sets,
         wire::{Attributes, Object},
@@ -51,7 +51,7 @@ fn report(
         .unwrap_or_default();
     if json {
         let done = Done {
-            done: op.name,
+            done: op.command(),
             set: now,
         };
         serde_json::to_writer_pretty(&mut *out, &done)?;
@@ -64,7 +64,8 @@ fn report(
     }
     let generation = now.number("generation").unwrap_or(0);
     write!(out, "{set}: {}, generation {generation}", words.join(", "))?;
-    if !now.text("shipping").is_empty() {
+    // A standby has the setting, too, but sends nothing.
+    if now.text("role") == "owner" && !now.text("shipping").is_empty() {
         write!(out, ", shipping {}", now.text("shipping"))?;
     }
     writeln!(out)?;
@@ -76,10 +77,11 @@ fn ask(kernel: &mut dyn Kernel, op: &'static Op, set: &str, attrs: &Attributes) 
     let log = KernelLog::open();
     kernel.ask(op, attrs).map(|_| ()).map_err(|e| {
         let e = in_full(e, &log.said());
-        Error {
-            text: format!("{set}: {}", e.text),
-            ..e
-        }
+        // The attribute's name is an option here.
+        let text = e
+            .text
+            .replacen("force is missing:", "--force is missing:", 1);
+        about(set, Error { text, ..e })
     })
 }
 
@@ -155,6 +157,17 @@ fn setting(text: &str, attrs: &mut Attributes) -> Result<&'static str> {
     })?;
     attrs.u32(a.id, n);
     Ok(known)
+}
+
+/// The words that a setting takes; none if it is a number.
+pub fn choices(known: &str) -> Vec<&'static str> {
+    let kind = OP_SET_SET.attrs.by_name(known).map(|a| a.kind);
+    let Some(Kind::Enum(words)) = kind else {
+        return vec![];
+    };
+    // Some words only ever describe a set.
+    let allowed = |w: &&str| setting(&format!("{known}={w}"), &mut Attributes::default()).is_ok();
+    words.words.iter().copied().filter(allowed).collect()
 }
 
 /// `rcopy set`.

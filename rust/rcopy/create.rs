@@ -35,7 +35,7 @@ struct Removed<'a> {
 pub fn create(args: &CreateArgs, json: bool, out: &mut dyn Write) -> Result<()> {
     let line = build(args)?;
     if !args.print {
-        dm::create(&args.volume, &line.to_string())?;
+        dm::create(&args.volume, &line.to_string()).map_err(|e| taken(&args.volume, e))?;
     }
     let saved = args.save && !args.print;
     if saved {
@@ -62,6 +62,17 @@ pub fn create(args: &CreateArgs, json: bool, out: &mut dyn Write) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// A name that is in use is what dmsetup calls busy.
+fn taken(volume: &str, e: Error) -> Error {
+    if e.exit != Exit::Refused || dm::table(volume).is_err() {
+        return e;
+    }
+    Error::new(
+        Exit::Refused,
+        format!("volume '{volume}': there is a device of that name already ('dmsetup table {volume}'); nothing was done"),
+    )
 }
 
 /// With `create`, a replaced log would be taken for a new one at the next start.

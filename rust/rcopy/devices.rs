@@ -4,14 +4,14 @@
 
 use crate::{
     error::{Error, Result},
-    image::{crc, Image},
+    image::{crc, cut_off, unreadable, Image},
     progress::Progress,
 };
 use core_crate::{
     format::{Super, SUPER_BYTES},
     layout::superblock_offset,
     ownership::{Ownership, RecordError, RECORD_BYTES, RECORD_MAGIC, RECORD_SLOT},
-    recover::{read_super, Damage, Media},
+    recover::{read_super, Damage, Media, Unreadable},
 };
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -80,12 +80,21 @@ pub enum Places {
     Everywhere,
 }
 
+/// What a device has, as far as it can be read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Look {
+    /// In the order in which it stands there.
+    pub found: Vec<Found>,
+    /// The first place where something might stand that cannot be read, in words.
+    pub unread: Option<String>,
+}
+
 /// Looks at one device.
 ///
 /// # Errors
 ///
-/// It cannot be opened or read.
-pub fn look(device: &str, places: &Places) -> Result<Vec<Found>> {
+/// It cannot be opened.
+pub fn look(device: &str, places: &Places) -> Result<Look> {
     let mut image = Image::open(device, 0, Progress::new(device, false))?;
     let size = image.size();
     let offsets: Box<dyn Iterator<Item = u64>> = match places {
@@ -96,6 +105,7 @@ pub fn look(device: &str, places: &Places) -> Result<Vec<Found>> {
         }
     };
     let mut found = vec![];
+    let mut unread = None;
     // What lies within a log that was found is its records.
     let mut behind = 0;
     for offset in offsets {
@@ -103,8 +113,23 @@ pub fn look(device: &str, places: &Places) -> Result<Vec<Found>> {
             continue;
         }
         image = image.move_to(offset);
-        let what = log_at(&image).or_else(|| record_at(&image));
-        let Some(what) = what else { continue };
+        let what = match log_at(&image) {
+            Ok(None) => record_at(&image),
+            what => what,
+        };
+        let what = match what {
+            Ok(Some(what)) => what,
+            Ok(None) => continue,
+            // Behind the end there is nothing to be read.
+            Err(e) if e.offset >= image.size() => continue,
+            Err(e) => {
+                let at = Unreadable {
+                    offset: offset + e.offset,
+                };
+                unread.get_or_insert_with(|| unreadable(device, at));
+                continue;
+            }
+        };
         behind = offset
             + match &what {
                 What::Log(s) => s.geometry.bytes(),
@@ -118,15 +143,23 @@ pub fn look(device: &str, places: &Places) -> Result<Vec<Found>> {
         });
     }
     image.done();
-    Ok(found)
+    Ok(Look { found, unread })
 }
 
-fn log_at(image: &Image) -> Option<What> {
-    match read_super(image, crc) {
-        Ok(Some(s)) => stands_right(image, &s).then(|| What::Log(Box::new(s))),
-        Ok(None) | Err(Damage::Foreign | Damage::Unreadable { .. }) => None,
+/// Whatever cannot be read is an error, also behind the end: a reader looks at both slots.
+type At = std::result::Result<Option<What>, Unreadable>;
+
+fn log_at(image: &Image) -> At {
+    Ok(match read_super(image, crc) {
+        Ok(Some(s)) if !stands_right(image, &s) => None,
+        Ok(Some(s)) if s.geometry.bytes() > image.size() => {
+            Some(What::Damaged(cut_off(image.size(), s.geometry.bytes())))
+        }
+        Ok(Some(s)) => Some(What::Log(Box::new(s))),
+        Ok(None) | Err(Damage::Foreign) => None,
+        Err(Damage::Unreadable { offset }) => return Err(Unreadable { offset }),
         Err(d) => Some(What::Damaged(d.to_string())),
-    }
+    })
 }
 
 /// Seen from 4096 bytes before or behind it, a log has a superblock as well: in the wrong slot.
@@ -137,17 +170,17 @@ fn stands_right(image: &Image, s: &Super) -> bool {
         && Super::open(crc, &bytes).is_ok_and(|there| there.counter == s.counter)
 }
 
-fn record_at(image: &Image) -> Option<What> {
+fn record_at(image: &Image) -> At {
     let mut slots = [[0; RECORD_BYTES]; 2];
     for (slot, bytes) in slots.iter_mut().enumerate() {
-        image.read(slot as u64 * RECORD_SLOT, bytes).ok()?;
+        image.read(slot as u64 * RECORD_SLOT, bytes)?;
     }
     if !slots.iter().any(|s| s.starts_with(&RECORD_MAGIC)) {
-        return None;
+        return Ok(None);
     }
-    match Ownership::newest(crc, [&slots[0], &slots[1]]) {
+    Ok(match Ownership::newest(crc, [&slots[0], &slots[1]]) {
         Ok(Some(r)) => Some(What::Record(Box::new(r))),
         Ok(None) | Err(RecordError::Blank | RecordError::Foreign) => None,
         Err(e) => Some(What::Damaged(e.to_string())),
-    }
+    })
 }

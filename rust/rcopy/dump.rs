@@ -5,14 +5,15 @@
 use crate::{
     cli::{DumpArgs, Records},
     error::{Error, Exit, Result},
-    image::Image,
+    image::{cut_off, unreadable, Image},
     progress::Progress,
     reading::{Plan, Reading, Verdict},
     units::{count, size, uuid},
 };
 use core_crate::{
     format::{Copy_, Header, Mark, MarkError, Role, Super, SuperError, FORMAT_VERSION},
-    recover::Damage,
+    limits::MIN_LOG_BYTES,
+    recover::{Damage, Unreadable},
     units::{Op, Seq},
 };
 use serde::Serialize;
@@ -460,10 +461,7 @@ impl Dump {
                 "damaged",
                 Some(DamageSaid {
                     kind: "cut-off",
-                    text: format!(
-                        "the log needs {needs} bytes by its superblock, there are {has}: this is a part of it, or not \
-                         the place where it begins"
-                    ),
+                    text: cut_off(*has, *needs),
                 }),
             ),
         };
@@ -757,16 +755,25 @@ pub fn run(args: &DumpArgs, json: bool, out: &mut dyn Write) -> Result<Exit> {
     let progress = Progress::new(&args.log, args.progress);
     let image = Image::open(&args.log, args.offset, progress)?;
     let (reading, settled) = read_settled(&image);
+    let nothing = matches!(
+        reading.verdict,
+        Verdict::Blank | Verdict::Damaged(Damage::Unreadable { .. })
+    );
+    if nothing && reading.sup.is_none() && image.size() < MIN_LOG_BYTES {
+        return Err(Error::new(
+            Exit::Damaged,
+            format!(
+                "{}: {}, and no superblock in them: a log has at least {} ({MIN_LOG_BYTES} bytes)",
+                args.log,
+                count(image.size(), "byte"),
+                size(MIN_LOG_BYTES)
+            ),
+        ));
+    }
     if let Verdict::Damaged(Damage::Unreadable { offset }) = reading.verdict {
         if reading.sup.is_none() {
-            return Err(Error::new(
-                Exit::Failed,
-                format!(
-                    "{}: {} bytes are too few for a log, or byte {offset} cannot be read",
-                    args.log,
-                    image.size()
-                ),
-            ));
+            let text = unreadable(&args.log, Unreadable { offset });
+            return Err(Error::new(Exit::Failed, text));
         }
     }
     let which = args

@@ -2,6 +2,7 @@
 
 //! What ends a command, in words, and the exit status that a script goes by.
 
+use serde_json::json;
 use std::{fmt, io};
 
 /// The exit statuses. Scripts rely on the numbers: none is ever given another meaning.
@@ -77,6 +78,17 @@ impl Error {
     /// A wrong argument.
     pub fn usage(text: impl Into<String>) -> Error {
         Error::new(Exit::Usage, text)
+    }
+
+    /// One line for a program: what stands on standard error with `--json`.
+    pub fn json(&self) -> String {
+        let means = Exit::ALL.iter().find(|(e, _)| *e == self.exit);
+        json!({
+            "error": self.text,
+            "exit": self.exit as u8,
+            "means": means.map(|(_, text)| text),
+        })
+        .to_string()
     }
 
     /// A failed system call on a thing with a name.

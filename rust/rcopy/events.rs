@@ -8,6 +8,7 @@ use crate::{
     nl::{
         client::{Client, Heard},
         names::OP_INFO_GET,
+        sets,
         wire::{Attributes, Object},
         Kernel,
     },
@@ -229,6 +230,13 @@ pub fn run(args: &EventsArgs, json: bool, out: &mut dyn Write) -> Result<Exit> {
     // Asked once the group is joined: what comes behind this number arrives, or is missed.
     let info = Client::open()?.ask(&OP_INFO_GET, &Attributes::default())?;
     let last = info.first().and_then(|i| i.number("event-seq"));
+    // It may come; a name with a slip never does.
+    if let Some(name) = args.set.as_deref() {
+        match sets(&mut Client::open()?, Some(name)) {
+            Err(e) if e.exit == Exit::NotFound => eprintln!("rcopy: {}; it is waited for", e.text),
+            _ => {}
+        }
+    }
     let (send, heard) = channel();
     std::thread::spawn(move || loop {
         let got = listener.hear();

@@ -6,7 +6,7 @@
 //! what it holds of a log in use is old.
 
 use crate::{
-    error::{Error, Exit, Result},
+    error::{Error, Result},
     progress::Progress,
 };
 use core_crate::recover::{Media, Unreadable};
@@ -88,11 +88,16 @@ impl Image {
             o.read(true).custom_flags(flags).open(path)
         };
         let kind = std::fs::metadata(path)
-            .map_err(|e| Error::io(path, &e))?
+            .map_err(|e| Error::io(if path.is_empty() { "''" } else { path }, &e))?
             .file_type();
         if !kind.is_block_device() && !kind.is_file() {
+            let is = if kind.is_dir() {
+                "a folder"
+            } else {
+                "neither a block device nor a file"
+            };
             return Err(Error::usage(format!(
-                "{path}: neither a block device nor a file"
+                "{path}: it is {is}; the log's block device, or a file with its bytes, is needed"
             )));
         }
         let mut file = match open(O_DIRECT) {
@@ -103,7 +108,8 @@ impl Image {
         let size = file
             .seek(SeekFrom::End(0))
             .map_err(|e| Error::io(path, &e))?;
-        if offset >= size {
+        // An empty file is no wrong argument: its content is.
+        if offset > 0 && offset >= size {
             return Err(Error::usage(format!(
                 "{path}: it has {size} bytes, none at offset {offset}"
             )));
@@ -253,10 +259,18 @@ pub fn crc(seed: u32, data: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, data)
 }
 
-/// The error for bytes that cannot be read.
-pub fn unreadable(path: &str, e: Unreadable) -> Error {
-    Error::new(
-        Exit::Failed,
-        format!("{path}: cannot be read at byte {} of the region", e.offset),
+/// That bytes cannot be read, in words.
+pub fn unreadable(path: &str, e: Unreadable) -> String {
+    format!(
+        "{path}: byte {} cannot be read: the kernel log says why",
+        e.offset
+    )
+}
+
+/// What is wrong with a log of which there are fewer bytes than its superblock says.
+pub fn cut_off(has: u64, needs: u64) -> String {
+    format!(
+        "the log needs {needs} bytes by its superblock, there are {has}: this is a part of it, or not the place where \
+         it begins"
     )
 }

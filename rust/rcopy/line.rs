@@ -16,7 +16,7 @@ use std::{
     fs::File,
     io::{Seek, SeekFrom},
     net::SocketAddr,
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
 };
 
 /// A line for `dmsetup create`, checked.
@@ -132,7 +132,8 @@ fn one_word(what: &str, value: &str) -> Result<()> {
         .any(|c| c.is_whitespace() || c.is_control() || c == '\\')
     {
         return Err(Error::usage(format!(
-            "{what} '{value}': a table line is split at blanks; give a path without blanks and backslashes"
+            "{what} '{value}': a table line is split at blanks; give a {} without blanks and backslashes",
+            if value.contains('/') { "path" } else { "name" }
         )));
     }
     Ok(())
@@ -213,11 +214,31 @@ pub fn build(args: &CreateArgs) -> Result<Line> {
         })?,
         None => sectors_of("--local", &args.local)?,
     };
+    check_remote(&line)?;
     check_record(&line)?;
     if !args.print {
         check_devices(&line)?;
     }
     Ok(line)
+}
+
+/// A copy on the device itself is none, and the kernel meets it only when it opens the remote.
+fn check_remote(line: &Line) -> Result<()> {
+    let words = line.words();
+    let Ok(t) = Table::parse(&words) else {
+        return Ok(());
+    };
+    let number = |path: &str| {
+        let is = std::fs::metadata(path).ok()?;
+        is.file_type().is_block_device().then(|| is.rdev())
+    };
+    if t.local == t.remote || number(t.local).is_some_and(|n| Some(n) == number(t.remote)) {
+        return Err(Error::usage(format!(
+            "--remote 'dev:{}': it is the local device; the copy has to be on another one",
+            t.remote
+        )));
+    }
+    Ok(())
 }
 
 /// The ownership record must not stand within the volume.

@@ -3,12 +3,11 @@
 //! The command: arguments in, one of the exit statuses out.
 #![forbid(unsafe_code)]
 
-use clap::{error::ErrorKind, CommandFactory, Parser};
-use clap_complete::{generate, shells};
+use clap::{error::ErrorKind, Parser};
 use rcopy_crate::{
     assemble,
-    cli::{Cli, Command, LogCommand, Shell},
-    control, create, dump,
+    cli::{Cli, Command, LogCommand},
+    completion, control, create, dump,
     error::{Error, Exit, Result},
     events, man, metrics,
     nl::{
@@ -44,46 +43,59 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Exit> {
         Command::Remove(args) => create::remove(args, json, out)?,
         Command::Assemble(args) => return assemble::run(args, json, out),
         Command::Version => version::run(json, out)?,
-        Command::Completion { shell } => complete(*shell, out),
+        Command::Completion { shell } => completion::script(*shell, out)?,
         Command::Man => man::page(out)?,
+        Command::Names => completion::names(&mut Client::open()?, out)?,
     }
     Ok(Exit::Ok)
 }
 
-fn complete(shell: Shell, out: &mut dyn Write) {
-    let mut cmd = Cli::command();
-    let mut script = Vec::new();
-    match shell {
-        Shell::Bash => generate(shells::Bash, &mut cmd, "rcopy", &mut script),
-        Shell::Zsh => generate(shells::Zsh, &mut cmd, "rcopy", &mut script),
-        Shell::Fish => generate(shells::Fish, &mut cmd, "rcopy", &mut script),
-    }
-    // Nobody who reads a script goes away in its middle.
-    let _ = out.write_all(&script);
-}
-
-fn fail(e: &Error) -> Exit {
-    for (i, line) in e.text.lines().enumerate() {
-        eprintln!("{}{line}", if i == 0 { "rcopy: " } else { "       " });
+/// On standard error: one object, or for people.
+fn fail(e: &Error, json: bool) -> Exit {
+    if e.text.is_empty() {
+    } else if json {
+        eprintln!("{}", e.json());
+    } else {
+        for (i, line) in e.text.lines().enumerate() {
+            eprintln!("{}{line}", if i == 0 { "rcopy: " } else { "       " });
+        }
     }
     e.exit
 }
 
+/// Clap's words without the usage behind them.
+fn plain(e: &clap::Error) -> String {
+    let text = e.to_string();
+    let first = text.split("\n\nUsage:").next().unwrap_or_default();
+    let first = first.split("\n\nFor more").next().unwrap_or_default();
+    first.trim_start_matches("error: ").trim().to_string()
+}
+
+/// What cannot be parsed is no reason to speak another language.
+fn wants_json() -> bool {
+    std::env::args_os()
+        .skip(1)
+        .take_while(|a| a != "--")
+        .any(|a| a == "--json")
+}
+
 fn main() -> ExitCode {
     let cli = Cli::try_parse();
+    let json = wants_json();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let exit = match cli {
         Ok(cli) => run(&cli, &mut out),
         // What clap knows of versions is only the tool's.
         Err(e) if e.kind() == ErrorKind::DisplayVersion => {
-            version::run(false, &mut out).map(|()| Exit::Ok)
+            version::run(json, &mut out).map(|()| Exit::Ok)
         }
+        Err(e) if json && e.use_stderr() => Err(Error::usage(plain(&e))),
         Err(e) => e.exit(),
     };
     let flushed = out.flush().map_err(Error::from);
     let exit = match (exit, flushed) {
         (Ok(exit), Ok(())) => exit,
-        (Err(e), _) | (Ok(_), Err(e)) => fail(&e),
+        (Err(e), _) | (Ok(_), Err(e)) => fail(&e, json),
     };
     ExitCode::from(exit as u8)
 }

@@ -13,6 +13,19 @@ use clap_mangen::{
 };
 use std::io::Write;
 
+const OPTIONS: &[(&str, &str)] = &[
+    (
+        "--json",
+        "With every command: what it prints is JSON; what is followed or watched, one object a line. An error is one \
+         object on standard error, with error, exit and means.",
+    ),
+    ("--help", "What a command takes."),
+    (
+        "--version",
+        "Versions of the tool, of the module that is loaded, and of the formats that each of them knows.",
+    ),
+];
+
 const EXAMPLES: &[(&str, &str)] = &[
     (
         "A volume without a partner, and its line for later starts:",
@@ -40,6 +53,12 @@ pub fn page(out: &mut dyn Write) -> Result<()> {
     out.write_all(&text)?;
 
     let mut roff = Roff::new();
+    roff.control("SH", ["OPTIONS"]);
+    for (option, what) in OPTIONS {
+        roff.control("TP", []);
+        roff.text([bold(*option)]);
+        roff.text([roman(*what)]);
+    }
     roff.control("SH", ["COMMANDS"]);
     commands(&mut roff, &cmd, "rcopy");
     roff.control("SH", ["EXIT STATUS"]);
@@ -116,8 +135,13 @@ fn commands(roff: &mut Roff, cmd: &Command, path: &str) {
             match arg.get_long() {
                 Some(long) => {
                     head.push(bold(format!("--{long}")));
+                    let optional = arg.get_num_args().is_some_and(|n| n.min_values() == 0);
                     if arg.get_action().takes_values() {
-                        head.push(roman(format!(" {value}")));
+                        head.push(roman(if optional {
+                            format!(" [{value}]")
+                        } else {
+                            format!(" {value}")
+                        }));
                     }
                 }
                 None => head.push(italic(value)),

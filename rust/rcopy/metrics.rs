@@ -407,23 +407,23 @@ pub fn page(kernel: &mut dyn Kernel) -> Result<String> {
     Ok(p.text())
 }
 
-/// The page of a machine without the module.
-pub fn page_without_module() -> String {
+/// The page when there is no answer: without the module, or because of an error.
+pub fn page_without_answer() -> String {
     let mut p = Page::default();
     p.put("up", &[], 0);
     p.text()
 }
 
-/// The command. Without a module, `up 0` is written all the same, and the exit status says why.
+/// The command. Whatever goes wrong, a page is written that says so: an older one would go on saying that
+/// all is well.
 ///
 /// # Errors
 ///
-/// The kernel refuses, or the file cannot be written.
+/// There is no module, the kernel refuses, or the file cannot be written.
 pub fn run(kernel: Result<impl Kernel>, args: &MetricsArgs, out: &mut dyn Write) -> Result<Exit> {
-    let (text, end) = match kernel {
-        Ok(mut k) => (page(&mut k)?, Ok(Exit::Ok)),
-        Err(e) if e.exit == Exit::NoModule => (page_without_module(), Err(e)),
-        Err(e) => return Err(e),
+    let (text, end) = match kernel.and_then(|mut k| page(&mut k)) {
+        Ok(text) => (text, Ok(Exit::Ok)),
+        Err(e) => (page_without_answer(), Err(e)),
     };
     match &args.output {
         Some(path) => volumes::replace(path, &text)?,

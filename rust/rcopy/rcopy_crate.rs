@@ -10,11 +10,12 @@
 //! - [`nl`]: the module's netlink family, without any of the commands
 //! - [`judge`]: whether a set has the protection that is configured
 //! - [`status`], [`show`], [`events`], [`control`], [`metrics`]: sets that run
-//! - [`man`], [`version`]: about the tool itself
+//! - [`man`], [`completion`], [`version`]: about the tool itself
 #![forbid(unsafe_code)]
 
 pub mod assemble;
 pub mod cli;
+pub mod completion;
 pub mod control;
 pub mod create;
 pub mod devices;

@@ -87,6 +87,8 @@ impl Spread {
 /// What a number means, for those whose name says it.
 fn remark(name: &str, n: u64) -> String {
     match name {
+        // As in a dump of its log and in what assemble prints.
+        "node" => format!("  {n:08x}"),
         "since" => format!("  {}", date(n)),
         "time" => format!("  {}", date(n / 1_000_000_000)),
         "sectors" => format!("  {}", size(n.saturating_mul(512))),
@@ -179,15 +181,16 @@ fn print_latency(out: &mut dyn Write, all: &[Latency]) -> std::io::Result<()> {
             l.set, "stage", "count", "mean", "half <", "99 % <", "all <"
         )?;
         for s in &l.stages {
+            let [mean, half, most, all] =
+                [s.mean_ns, s.p50_ns, s.p99_ns, s.max_ns].map(|ns| match s.count {
+                    // Nothing was measured, which is not the same as no time.
+                    0 => "-".to_string(),
+                    _ => nanoseconds(ns),
+                });
             writeln!(
                 out,
-                "  {:<14} {:>10} {:>10} {:>10} {:>10} {:>10}",
-                s.stage,
-                s.count,
-                nanoseconds(s.mean_ns),
-                nanoseconds(s.p50_ns),
-                nanoseconds(s.p99_ns),
-                nanoseconds(s.max_ns)
+                "  {:<14} {:>10} {mean:>10} {half:>10} {most:>10} {all:>10}",
+                s.stage, s.count
             )?;
         }
         for s in l.stages.iter().filter(|s| s.count > 0) {

@@ -200,8 +200,13 @@ impl OneSet {
             write!(out, "; {copy} {}", s.text("mirror"))?;
         }
         if s.text("record-mirror") == "out-of-date" {
-            if let Some(n) = s.number("out-of-date-since") {
-                write!(out, " (out of date since sequence {n})")?;
+            match s.number("out-of-date-since") {
+                // The copy's own word says the first half already.
+                Some(n) if s.text("mirror") == "out-of-date" => {
+                    write!(out, " since sequence {n}")?;
+                }
+                Some(n) => write!(out, " (out of date since sequence {n})")?,
+                None => {}
             }
         }
         if let Some(l) = self.link("partner") {
@@ -284,22 +289,23 @@ pub fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit> {
+    let (set, watch) = args.asked()?;
     loop {
-        let status = Status::get(kernel, args.set.as_deref())?;
+        let status = Status::get(kernel, set)?;
         if json {
             // Watched, one object a line.
-            match args.watch {
+            match watch {
                 Some(_) => serde_json::to_writer(&mut *out, &status)?,
                 None => serde_json::to_writer_pretty(&mut *out, &status)?,
             }
             writeln!(out)?;
         } else {
-            if args.watch.is_some() && std::io::stdout().is_terminal() {
+            if watch.is_some() && std::io::stdout().is_terminal() {
                 write!(out, "\x1b[H\x1b[2J")?;
             }
             status.print(now(), out)?;
         }
-        let Some(seconds) = args.watch else {
+        let Some(seconds) = watch else {
             return Ok(if args.check { status.check() } else { Exit::Ok });
         };
         if !json {

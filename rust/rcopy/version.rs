@@ -4,7 +4,12 @@
 
 use crate::{
     error::Result,
-    nl::{client::Client, names, wire::Attributes, Kernel},
+    nl::{
+        client::Client,
+        names,
+        wire::{Attributes, Object},
+        Kernel,
+    },
 };
 use core_crate::{format::FORMAT_VERSION, ownership::RECORD_VERSION, wire::PROTOCOL_VERSION};
 use serde::Serialize;
@@ -29,6 +34,8 @@ struct Module {
     loaded: bool,
     version: Option<String>,
     srcversion: Option<String>,
+    log_format: Option<u32>,
+    partner_protocol: Option<u32>,
 }
 
 impl Versions {
@@ -44,6 +51,8 @@ impl Versions {
                 loaded: module.is_dir(),
                 version: read("version"),
                 srcversion: read("srcversion"),
+                log_format: None,
+                partner_protocol: None,
             },
             log_format: FORMAT_VERSION,
             ownership_record: RECORD_VERSION,
@@ -52,20 +61,39 @@ impl Versions {
         }
     }
 
+    /// What a loaded module says of itself: an answer to `info-get`.
+    pub fn told(&mut self, info: &Object) {
+        let m = &mut self.module;
+        let version = info.text("module-version");
+        if m.version.is_none() && !version.is_empty() {
+            m.version = Some(version.to_string());
+        }
+        let number = |name| info.number(name).and_then(|n| u32::try_from(n).ok());
+        m.log_format = number("format-version");
+        m.partner_protocol = number("protocol-version");
+    }
+
     fn module(&self) -> String {
         let m = &self.module;
-        match (m.loaded, &m.version, &m.srcversion) {
+        let mut text = match (m.loaded, &m.version, &m.srcversion) {
             (false, _, _) => "not loaded".to_string(),
             (true, Some(v), _) => v.clone(),
             (true, None, Some(s)) => format!("loaded, srcversion {s}"),
             (true, None, None) => "loaded, does not say its version".to_string(),
+        };
+        if let (Some(f), Some(p)) = (m.log_format, m.partner_protocol) {
+            text += &format!(", log format {f}, partner protocol {p}");
         }
+        if m.log_format.is_some_and(|f| f != self.log_format) {
+            text += "\nThis tool cannot read the logs of that module: install the one that belongs to it.";
+        }
+        text
     }
 
     /// For people; the name of the tool stands in front of it.
     pub fn lines(&self) -> String {
         format!(
-            "{}\nmodule dm_remote_copy: {}\nlog format {}, ownership record {}, partner protocol {}, netlink family {}",
+            "{}\nmodule dm_remote_copy: {}\nthe tool knows log format {}, ownership record {}, partner protocol {}, netlink family {}",
             self.tool,
             self.module(),
             self.log_format,
@@ -76,17 +104,15 @@ impl Versions {
     }
 }
 
-/// Those of this machine. A module that does not say its version in /sys does so by netlink.
+/// Those of this machine.
 fn here() -> Versions {
     let mut v = Versions::new(Path::new(MODULE));
-    if v.module.loaded && v.module.version.is_none() {
+    if v.module.loaded {
         let info =
             Client::open().and_then(|mut c| c.ask(&names::OP_INFO_GET, &Attributes::default()));
-        let info = info
-            .ok()
-            .and_then(|i| i.into_iter().next())
-            .unwrap_or_default();
-        v.module.version = Some(info.text("module-version").to_string()).filter(|t| !t.is_empty());
+        if let Some(info) = info.ok().and_then(|i| i.into_iter().next()) {
+            v.told(&info);
+        }
     }
     v
 }

@@ -6,7 +6,7 @@ pub mod client;
 pub mod names;
 pub mod wire;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use names::Op;
 use wire::{Attributes, Object};
 
@@ -35,8 +35,20 @@ pub trait Kernel {
 pub fn sets(kernel: &mut dyn Kernel, set: Option<&str>) -> Result<Vec<Object>> {
     let op = &names::OP_SET_GET;
     match set {
-        Some(name) => kernel.ask(op, &named(op, "name", name)),
+        Some(name) => kernel
+            .ask(op, &named(op, "name", name))
+            .map_err(|e| about(name, e)),
         None => kernel.dump(op, &Attributes::default()),
+    }
+}
+
+/// An error with the set that it is about: the attribute that names it is no word of the command line.
+pub fn about(set: &str, e: Error) -> Error {
+    let text = e.text.strip_prefix("name: ").unwrap_or(&e.text);
+    let set = if set.is_empty() { "''" } else { set };
+    Error {
+        text: format!("{set}: {text}"),
+        ..e
     }
 }
 

@@ -74,6 +74,17 @@ pub struct Op {
     pub attrs: &'static Attrs,
 }
 
+impl Op {
+    /// The tool's verb for it.
+    pub fn command(&self) -> &'static str {
+        match self.name {
+            "set-set" => "set",
+            "event" => "events",
+            other => other,
+        }
+    }
+}
+
 const fn attr(id: u16, name: &'static str, kind: Kind) -> Attr {
     Attr { id, name, kind }
 }

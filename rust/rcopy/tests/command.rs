@@ -2,7 +2,11 @@
 
 //! The command line: table lines, volumes, sets that are found, exit statuses.
 
+#![recursion_limit = "256"]
+
 mod common;
+#[path = "common/fake.rs"]
+mod fake;
 
 use clap::CommandFactory;
 use common::{rcopy, rcopy_in, Folder, Log};
@@ -103,6 +107,10 @@ fn errors_name_the_option_and_what_is_right() {
         (
             &["--lanes", "33"] as &[&str],
             "--lanes '33': 1 to 32 are allowed",
+        ),
+        (
+            &["--remote", "dev:/dev/sdb"],
+            "--remote 'dev:/dev/sdb': it is the local device; the copy has to be on another one",
         ),
         (
             &["--log-size", "64K"],
@@ -475,6 +483,53 @@ fn damage_and_wrong_files_are_said() {
 }
 
 #[test]
+fn half_a_log_cannot_be_started() {
+    let f = site();
+    f.dmsetup("[ $1 != create ] || exit 0");
+    let mut bytes = fs::read(f.path("pmem0")).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    let half = f.write("half", &bytes);
+    let config = f.write("volumes", format!("v1: {}\n", line("s1", &half, "")));
+    let a = rcopy_in(
+        Some(&f.0),
+        &["assemble", "--config", &config, "--start", &half],
+    );
+    assert_eq!(a.exit, 6);
+    assert!(
+        a.out
+            .contains(&format!("there are {}: this is a part of it", bytes.len())),
+        "{}",
+        a.out
+    );
+    assert!(!f.read("dmsetup.log").contains("create|"));
+    // One slot of the superblock is enough.
+    let mut bytes = fs::read(f.path("pmem0")).unwrap();
+    bytes[..4096].fill(0);
+    let one = f.write("one", &bytes);
+    let a = rcopy_in(
+        Some(&f.0),
+        &["assemble", "--config", "/nonexistent", &one, "--json"],
+    );
+    assert_eq!(
+        (a.exit, set(&a.json(), "s1")["logs"][0]["role"].as_str()),
+        (0, Some("owner"))
+    );
+    let a = rcopy_in(
+        Some(&f.0),
+        &[
+            "assemble",
+            "--config",
+            "/nonexistent",
+            &f.write("empty", ""),
+        ],
+    );
+    assert_eq!(
+        (a.exit, a.out.as_str()),
+        (3, "no log of remote-copy was found on 1 device\n")
+    );
+}
+
+#[test]
 fn block_devices_are_listed() {
     let f = Folder::new();
     for (name, size, removable, dm) in [
@@ -526,6 +581,80 @@ fn usage_errors_exit_with_2_and_help_with_0() {
 }
 
 #[test]
+fn errors_for_programs() {
+    for (args, exit, why) in [
+        (
+            &["nothing"] as &[&str],
+            2,
+            "unrecognized subcommand 'nothing'",
+        ),
+        (&["remove"], 2, "<VOLUME>"),
+        (
+            &["log", "dump", "/nowhere"],
+            3,
+            "/nowhere: No such file or directory",
+        ),
+        (
+            &["create", "v", "--local", "/dev/l", "--lanes", "33"],
+            2,
+            "--lanes '33': 1 to 32 are allowed",
+        ),
+        (
+            &["status", "--watch", "0"],
+            2,
+            "1 to 3600 seconds are allowed",
+        ),
+    ] {
+        let a = rcopy(&[args, &["--json"]].concat());
+        let e: Value = serde_json::from_str(&a.err).unwrap_or_else(|e| panic!("{e}: {}", a.err));
+        assert_eq!((a.exit, a.out.as_str()), (exit, ""), "{args:?}");
+        assert_eq!((a.err.lines().count(), &e["exit"]), (1, &json!(exit)));
+        assert!(e["error"].as_str().unwrap().contains(why), "{e}");
+        let means = Exit::ALL.iter().find(|(x, _)| *x as i32 == exit).unwrap().1;
+        assert_eq!(e["means"], means);
+    }
+    // What was asked for is no error.
+    assert!(rcopy(&["--help", "--json"]).err.is_empty());
+    assert_eq!(rcopy(&["--version", "--json"]).json()["log_format"], 2);
+}
+
+#[test]
+fn what_is_watched() {
+    use clap::Parser;
+    use rcopy_crate::cli::Command;
+    let asked = |args: &[&str]| {
+        let cli = Cli::try_parse_from([&["rcopy", "status"], args].concat())
+            .map_err(|e| e.to_string())?;
+        let Command::Status(args) = cli.command else {
+            panic!()
+        };
+        let asked = args.asked().map_err(|e| e.text)?;
+        Ok::<_, String>((asked.0.map(str::to_string), asked.1))
+    };
+    let s = |name: &str| Some(name.to_string());
+    assert_eq!(asked(&[]), Ok((None, None)));
+    assert_eq!(asked(&["--watch"]), Ok((None, Some(1))));
+    assert_eq!(asked(&["--watch", "5"]), Ok((None, Some(5))));
+    assert_eq!(asked(&["vol1", "--watch", "5"]), Ok((s("vol1"), Some(5))));
+    assert_eq!(asked(&["vol1", "--watch"]), Ok((s("vol1"), Some(1))));
+    assert_eq!(asked(&["--watch", "5", "vol1"]), Ok((s("vol1"), Some(5))));
+    assert_eq!(asked(&["--watch", "vol1"]), Ok((s("vol1"), Some(1))));
+    // A watch has no end, and so no exit status that tells.
+    assert!(asked(&["--check", "--watch"])
+        .unwrap_err()
+        .contains("cannot be used with"));
+    for wrong in [
+        &["vol1", "--watch", "vol2"] as &[&str],
+        &["--watch", "0"],
+        &["--watch", "3601"],
+        &["--watch", "1s"],
+    ] {
+        let e = asked(wrong).unwrap_err();
+        assert!(e.contains("1 to 3600 seconds are allowed"), "{e}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let text = "rcopy man | head -n 1 >/dev/null; echo ${PIPESTATUS[0]}";
     let mut cmd = std::process::Command::new("bash");
@@ -556,6 +685,24 @@ fn versions() {
     f.write("version", "1.2\n");
     let there = rcopy_crate::version::Versions::new(&f.0);
     assert!(there.lines().contains("module dm_remote_copy: 1.2\n"));
+    // What the module says of itself, which may be another version than the tool's.
+    let mut there = there;
+    let info = |format: u32| {
+        let all = json!({"module_version": "9", "format_version": format, "protocol_version": 3});
+        fake::answer(&rcopy_crate::nl::names::INFO_ATTRS, &all)
+    };
+    there.told(&info(2));
+    let lines = there.lines();
+    assert!(
+        lines.contains(
+            "module dm_remote_copy: 1.2, log format 2, partner protocol 3\nthe tool knows"
+        ),
+        "{lines}"
+    );
+    there.told(&info(3));
+    assert!(there
+        .lines()
+        .contains("1.2, log format 3, partner protocol 3\nThis tool cannot read the logs"));
     let j = rcopy(&["version", "--json"]).json();
     assert_eq!(
         (&j["log_format"], &j["tool"]),
@@ -596,6 +743,8 @@ fn the_page_has_every_command_and_every_exit_status() {
         );
     }
     assert!(page.starts_with(".ie") && page.contains(".TH rcopy 8"));
+    assert!(page.contains("\\fB--watch\\fR [SECONDS]") && page.contains("\\fB--offset\\fR BYTES"));
+    assert!(page.contains("\n.SH OPTIONS\n.TP\n\\fB--json\\fR\n"));
 }
 
 #[test]

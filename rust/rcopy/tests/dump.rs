@@ -10,7 +10,7 @@ use core_crate::{
     layout::{mark_offset, superblock_offset, Geometry},
     units::{Generation, Seq},
 };
-use proof::rng::seeds;
+use proof::rng::{seeds, Rng};
 use rcopy_crate::{
     cli::Records,
     dump::{settle, Dump},
@@ -377,9 +377,11 @@ fn parts_and_strangers() {
     )));
     let few = f.write("few", &bytes[..100]);
     let a = rcopy(&["log", "dump", &few]);
-    assert_eq!((a.exit, a.out.as_str()), (1, ""));
+    assert_eq!((a.exit, a.out.as_str()), (6, ""));
     assert!(
-        a.err.contains("100 bytes are too few for a log"),
+        a.err.ends_with(
+            "few: 100 bytes, and no superblock in them: a log has at least 1 MiB (1048576 bytes)\n"
+        ),
         "{}",
         a.err
     );
@@ -410,8 +412,118 @@ fn parts_and_strangers() {
     let a = rcopy(&["log", "dump", &late, "--offset", "1G"]);
     assert_eq!(a.exit, 2);
     assert!(a.err.contains("none at offset 1073741824"), "{}", a.err);
-    assert_eq!(rcopy(&["log", "dump", &f.path("nothing")]).exit, 3);
-    assert_eq!(rcopy(&["log", "dump", "/dev/null"]).exit, 2);
+}
+
+#[test]
+fn what_is_no_log_is_said_plainly() {
+    let f = Folder::new();
+    let loops = f.path("loops");
+    std::os::unix::fs::symlink("loops", &loops).unwrap();
+    let short = |n: usize| {
+        format!(
+            "{n} byte{}, and no superblock in them",
+            if n == 1 { "" } else { "s" }
+        )
+    };
+    let files = [0, 1, 511, 4095, 8191, 8192, (1 << 20) - 1];
+    let mut cases: Vec<(String, i32, String)> = files
+        .iter()
+        .map(|n| (f.write(&n.to_string(), vec![0; *n]), 6, short(*n)))
+        .collect();
+    let text = |s: &str| s.to_string();
+    cases.extend([
+        (
+            f.path("nothing"),
+            3,
+            text("nothing: No such file or directory"),
+        ),
+        (String::new(), 3, text("'': No such file or directory")),
+        (loops, 1, text("loops: Too many levels of symbolic links")),
+        (
+            f.path("."),
+            2,
+            text("it is a folder; the log's block device, or a file with its bytes, is needed"),
+        ),
+        (
+            text("/dev/null"),
+            2,
+            text("it is neither a block device nor a file;"),
+        ),
+    ]);
+    for (path, exit, why) in cases {
+        let a = rcopy(&["log", "dump", &path]);
+        assert_eq!((a.exit, a.out.as_str()), (exit, ""), "{path}: {}", a.err);
+        assert!(
+            a.err.starts_with("rcopy: ") && a.err.contains(&why) && a.err.lines().count() == 1,
+            "{path}: {}",
+            a.err
+        );
+        // And for programs.
+        let a = rcopy(&["log", "dump", "--json", &path]);
+        let e: Value = serde_json::from_str(&a.err).unwrap_or_else(|e| panic!("{e}: {}", a.err));
+        assert_eq!((a.exit, &e["exit"]), (exit, &json!(exit)));
+        assert!(e["error"].as_str().unwrap().contains(&why), "{e}");
+    }
+}
+
+/// Whatever stands there: it is read, or it is said why not, with the status that is documented for it.
+#[test]
+fn damaged_images_never_confuse_it() {
+    let f = Folder::new();
+    let whole = some().bytes();
+    seeds(120, |rng: &mut Rng| {
+        let mut bytes = whole.clone();
+        let interesting = [0u64, 4096, 8192, 12288, 16384, 20480];
+        for _ in 0..1 + rng.below(12) {
+            let near = match rng.below(3) {
+                0 => rng.below(bytes.len() as u64),
+                _ => *rng.pick(&interesting) + rng.below(200),
+            } as usize;
+            match rng.below(4) {
+                0 => bytes[near] ^= 1 << rng.below(8),
+                1 => bytes[near] = rng.next() as u8,
+                // A torn line, a lost block.
+                2 => rng.fill(&mut bytes[near / 64 * 64..][..64]),
+                _ => bytes[near / 4096 * 4096..][..4096].fill(0),
+            }
+        }
+        if rng.one_in(4) {
+            bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
+        }
+        let image = f.write("image", &bytes);
+        let text = rcopy(&["log", "dump", &image]);
+        let j = rcopy(&["log", "dump", "--json", &image]);
+        assert_eq!(text.exit, j.exit);
+        let verdict = match text.exit {
+            0 => {
+                assert_eq!((text.err.as_str(), j.err.as_str()), ("", ""));
+                j.json()["verdict"].as_str().unwrap().to_string()
+            }
+            6 if text.out.is_empty() => {
+                assert!(
+                    text.err.contains("a log has at least 1 MiB"),
+                    "{}",
+                    text.err
+                );
+                return;
+            }
+            6 => {
+                assert!(text.out.contains("verdict      "), "{}", text.out);
+                assert!(j.json()["damage"]["text"].as_str().unwrap().len() > 10);
+                j.json()["verdict"].as_str().unwrap().to_string()
+            }
+            other => panic!("status {other}: {}", text.err),
+        };
+        let allowed: &[&str] = match text.exit {
+            0 => &["whole", "blank"],
+            _ => &["damaged", "foreign"],
+        };
+        assert!(allowed.contains(&verdict.as_str()), "{verdict}");
+        // assemble looks at the superblocks only, and is as calm.
+        let a = rcopy(&["assemble", "--config", "/nonexistent", &image]);
+        assert!([0, 3, 6].contains(&a.exit), "{}: {}", a.exit, a.err);
+        assert!(!a.err.contains("panicked"), "{}", a.err);
+    });
 }
 
 #[test]

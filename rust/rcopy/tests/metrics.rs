@@ -14,12 +14,19 @@ use fake::{fake, owner, standby};
 use rcopy_crate::{
     cli::MetricsArgs,
     error::{Error, Exit},
-    metrics::{page, page_without_module, run, Kind, CATALOGUE, PREFIX},
+    metrics::{page, page_without_answer, run, Kind, CATALOGUE, PREFIX},
+    nl::{
+        names::Op,
+        wire::{Attributes, Object},
+        Kernel,
+    },
 };
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write,
+    process::{Command, Stdio},
 };
 
 /// A sample: its name, its labels, its value.
@@ -150,11 +157,89 @@ fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
         if f.samples.is_empty() {
             return Err(format!("{name} has no samples"));
         }
+        lint(name, f)?;
         if f.kind == "histogram" {
             histogram(name, f)?;
         }
     }
     Ok(all)
+}
+
+/// Parts of names that are units which Prometheus does not want, because there is a base unit.
+const NOT_BASE: &[&str] = &[
+    "nanoseconds",
+    "microseconds",
+    "milliseconds",
+    "minutes",
+    "hours",
+    "days",
+    "kilobytes",
+    "megabytes",
+    "kibibytes",
+    "mebibytes",
+    "bits",
+    "percent",
+    "ns",
+    "us",
+    "ms",
+    "sec",
+    "mins",
+    "hrs",
+    "kb",
+    "mb",
+    "gb",
+    "kib",
+    "mib",
+    "gib",
+    "b",
+    "s",
+    "m",
+    "h",
+    "d",
+];
+
+/// What `promtool check metrics` complains about in names (its promlint): see `promtool_agrees`.
+fn lint(name: &str, f: &Family) -> Result<(), String> {
+    let wrong = |why: &str| Err(format!("{name}: {why}"));
+    if f.help.trim().is_empty() {
+        return wrong("no help");
+    }
+    if f.kind != "counter" && name.ends_with("_total") {
+        return wrong("only a counter's name ends in _total");
+    }
+    let reserved = ["_bucket", "_count", "_sum"];
+    if f.kind != "histogram" && reserved.iter().any(|r| name.ends_with(r)) {
+        return wrong("an end that is a histogram's");
+    }
+    let labels = || f.samples.iter().flat_map(|s| s.1.keys());
+    if f.kind != "histogram" && labels().any(|l| l == "le") {
+        return wrong("a label that is a histogram's");
+    }
+    if labels().any(|l| l == "quantile") {
+        return wrong("a label that is a summary's");
+    }
+    if name.contains(':') {
+        return wrong("a colon, which is for recording rules");
+    }
+    let camel = |n: &str| {
+        n.as_bytes()
+            .windows(2)
+            .any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase())
+    };
+    if camel(name) || labels().any(|l| camel(l)) {
+        return wrong("camelCase");
+    }
+    let parts: Vec<&str> = name.split('_').collect();
+    if parts
+        .iter()
+        .any(|p| ["counter", "gauge", "histogram", "summary", "untyped"].contains(p))
+    {
+        return wrong("its type in its name");
+    }
+    match parts.iter().find(|p| NOT_BASE.contains(p)) {
+        Some(unit) => wrong(&format!("the unit {unit}")),
+        None => Ok(()),
+    }
 }
 
 /// Buckets rise in their ends and counts, the last is +Inf and as large as the count.
@@ -196,7 +281,13 @@ fn histogram(name: &str, f: &Family) -> Result<(), String> {
 fn the_parser_is_strict() {
     let good = "# HELP a_total x\n# TYPE a_total counter\na_total{s=\"q\\\"\\\\\\n\"} 1\n";
     assert_eq!(parse(good).unwrap()["a_total"].samples[0].1["s"], "q\"\\\n");
-    for bad in [
+    for bad in BAD {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+/// Pages that are wrong each in one way.
+const BAD: &[&str] = &[
         "a 1\n",
         "# HELP a x\na 1\n",
         "# HELP a x\n# TYPE a gauge\n",
@@ -209,9 +300,81 @@ fn the_parser_is_strict() {
         "# HELP a x\n# TYPE a gauge\nb 1\n",
         "# HELP a x\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n",
         "# HELP a x\n# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 1\na_count 1\n",
+        "# HELP a_total x\n# TYPE a_total gauge\na_total 1\n",
+        "# HELP a_ms x\n# TYPE a_ms gauge\na_ms 1\n",
+        "# HELP a_ns_total x\n# TYPE a_ns_total counter\na_ns_total 1\n",
+        "# HELP a_milliseconds x\n# TYPE a_milliseconds gauge\na_milliseconds 1\n",
+        "# HELP a_count x\n# TYPE a_count gauge\na_count 1\n",
+        "# HELP a_sum x\n# TYPE a_sum gauge\na_sum 1\n",
+        "# HELP a x\n# TYPE a gauge\na{le=\"1\"} 1\n",
+        "# HELP a x\n# TYPE a gauge\na{quantile=\"1\"} 1\n",
+        "# HELP a:b x\n# TYPE a:b gauge\na:b 1\n",
+        "# HELP aSet x\n# TYPE aSet gauge\naSet 1\n",
+        "# HELP a x\n# TYPE a gauge\na{aSet=\"1\"} 1\n",
+        "# HELP a_gauge x\n# TYPE a_gauge gauge\na_gauge 1\n",
+        "# HELP a x\n# TYPE a gauge\na{1s=\"x\"} 1\n",
+        "# HELP 1a x\n# TYPE 1a gauge\n1a 1\n",
+        "# HELP a x\n# TYPE a gauge\na{s=\"x\"s=\"y\"} 1\n",
+        "# HELP a x\n# TYPE a gauge\na 1\n# HELP a x\na 2\n",
+        "# HELP a x\n# TYPE a thing\na 1\n",
+        "# TYPE a gauge\na 1\n",
+];
+
+/// Which of the wrong pages the real promtool lets pass: ours is stricter there.
+const PROMTOOL_TAKES: &[&str] = &[
+    "# HELP a x\na 1\n",
+    "# HELP a x\n# TYPE a gauge\n",
+    "# HELP a x\n# TYPE a gauge\na 1\na 1\n",
+    "# HELP a x\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n",
+    "# HELP a x\n# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 1\na_count 1\n",
+];
+
+/// With DMRC_PROMTOOL=<program>: what it says of our pages, and of those that are wrong.
+#[test]
+fn promtool_agrees() {
+    let Ok(program) = std::env::var("DMRC_PROMTOOL") else {
+        eprintln!("DMRC_PROMTOOL names no promtool: not tried");
+        return;
+    };
+    let complaint = |text: &str| {
+        let mut child = Command::new(&program)
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{program}: {e}"));
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        let out = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (!out.status.success()).then_some(said)
+    };
+    let mut k = fake();
+    k.links[0]["address"] = json!("/dev/\"odd\\name\"\nx");
+    let mut second = standby();
+    second["name"] = json!("s2");
+    k.sets.push(second);
+    for good in [
+        page(&mut k).unwrap(),
+        page(&mut fake()).unwrap(),
+        page_without_answer(),
     ] {
-        assert!(parse(bad).is_err(), "{bad}");
+        assert_eq!(complaint(&good), None);
     }
+    let mut taken = vec![];
+    for bad in BAD {
+        let said = complaint(bad);
+        eprintln!("{bad:?}: {}", said.as_deref().unwrap_or("-").trim());
+        if said.is_none() {
+            taken.push(*bad);
+        }
+    }
+    assert_eq!(taken, PROMTOOL_TAKES);
 }
 
 fn value(all: &BTreeMap<String, Family>, name: &str, with: &[(&str, &str)]) -> f64 {
@@ -332,6 +495,19 @@ fn labels_are_escaped() {
     );
 }
 
+/// A kernel that answers the first question only.
+struct Refuses;
+
+impl Kernel for Refuses {
+    fn ask(&mut self, op: &'static Op, attrs: &Attributes) -> Result<Vec<Object>, Error> {
+        fake().ask(op, attrs)
+    }
+
+    fn dump(&mut self, _: &'static Op, _: &Attributes) -> Result<Vec<Object>, Error> {
+        Err(Error::new(Exit::Failed, "Cannot allocate memory"))
+    }
+}
+
 #[test]
 fn a_file_is_replaced_at_once() {
     let f = Folder::new();
@@ -351,11 +527,18 @@ fn a_file_is_replaced_at_once() {
         run(none(), &args, &mut vec![]).unwrap_err().exit,
         Exit::NoModule
     );
-    assert_eq!(f.read("rcopy.prom"), page_without_module());
+    assert_eq!(f.read("rcopy.prom"), page_without_answer());
     assert_eq!(
-        value(&parse(&page_without_module()).unwrap(), "up", &[]),
+        value(&parse(&page_without_answer()).unwrap(), "up", &[]),
         0.0
     );
+    // A kernel that refuses: nothing old is left to be believed.
+    f.write("rcopy.prom", "remote_copy_degraded{set=\"s1\"} 0\n");
+    assert_eq!(
+        run(Ok(Refuses), &args, &mut vec![]).unwrap_err().exit,
+        Exit::Failed
+    );
+    assert_eq!(f.read("rcopy.prom"), page_without_answer());
     // What cannot be written is said, and the old file stays.
     let a = rcopy(&["metrics", "--output", &f.path("no/such/folder")]);
     assert_eq!(a.exit, 3);

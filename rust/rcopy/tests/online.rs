@@ -228,6 +228,20 @@ fn a_standby_that_cannot_take_over() {
 }
 
 #[test]
+fn an_owner_without_its_partner() {
+    let mut k = fake();
+    k.sets[0]["mirror"] = json!("out-of-date");
+    k.sets[0]["partner"] = json!("disconnected");
+    k.sets[0]["record_mirror"] = json!("out-of-date");
+    k.sets[0]["out_of_date_since"] = json!(41);
+    let text = screen(&mut k);
+    assert!(
+        text.contains("disconnected; its copy is out-of-date since sequence 41; 10.99.0.2:7001"),
+        "{text}"
+    );
+}
+
+#[test]
 fn every_lack_is_said() {
     let healthy = answer(&SET_ATTRS, &owner());
     assert_eq!(lacks(&healthy), [""; 0]);
@@ -319,6 +333,7 @@ fn show_everything() {
         "  size                     33554432  32 MiB\n",
         "since                    1795404156  2026-11-23 03:22:36 UTC\n",
         "    head                     47\n",
+        "node                     168496141  0a0b0c0d\n",
     ] {
         assert!(text.contains(line), "{line:?} in {text}");
     }
@@ -338,7 +353,7 @@ fn latencies() {
         "{text}"
     );
     assert!(
-        text.contains("  shipped                 0       0 ns       0 ns       0 ns       0 ns\n"),
+        text.contains("  shipped                 0          -          -          -          -\n"),
         "{text}"
     );
     assert!(
@@ -514,6 +529,53 @@ fn operations_ask_what_they_should() {
     );
 }
 
+#[test]
+fn refusals_say_which_set_and_which_option() {
+    let mut k = fake();
+    let e = control::act(&mut k, &OP_PAUSE, "s9", false, false, &mut vec![]).unwrap_err();
+    assert_eq!(
+        (e.exit, e.text.as_str()),
+        (
+            Exit::NotFound,
+            "s9: no such set (No such file or directory)"
+        )
+    );
+    k.refuse = Some((
+        Exit::Usage,
+        "force is missing: it needs force (Invalid argument)",
+    ));
+    let e = control::act(&mut k, &OP_PAUSE, "s1", false, false, &mut vec![]).unwrap_err();
+    assert_eq!(
+        e.text,
+        "s1: --force is missing: it needs force (Invalid argument)"
+    );
+    k.refuse = Some((
+        Exit::NotFound,
+        "name: no such set (No such file or directory)",
+    ));
+    let e = control::act(&mut k, &OP_PAUSE, "s1", false, false, &mut vec![]).unwrap_err();
+    assert_eq!(e.text, "s1: no such set (No such file or directory)");
+    // A standby has the setting, but sends nothing.
+    let mut k = fake();
+    k.sets = vec![standby()];
+    k.sets[0]["shipping"] = json!("running");
+    let mut out = vec![];
+    control::act(&mut k, &OP_PAUSE, "s1", false, false, &mut out).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "s1: standby, standby, complete, generation 7\n"
+    );
+    let mut out = vec![];
+    let args = SetArgs {
+        set: "s1".into(),
+        settings: vec!["mode=sync".into()],
+        force: false,
+    };
+    control::set(&mut k, &args, true, &mut out).unwrap();
+    let j: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(j["done"], "set");
+}
+
 fn set(settings: &[&str]) -> Result<Value, String> {
     let mut k = fake();
     let args = SetArgs {
@@ -590,10 +652,13 @@ fn without_the_module_each_command_says_so() {
     ] {
         let a = rcopy(args);
         assert_eq!((a.exit, a.out.as_str()), (7, ""), "{args:?}: {}", a.err);
-        assert_eq!(
-            a.err,
-            "rcopy: the module is not loaded: modprobe dm-remote-copy\n"
-        );
+        let why = "the module is not loaded: modprobe dm-remote-copy";
+        if args.contains(&"--json") {
+            let e: Value = serde_json::from_str(&a.err).unwrap();
+            assert_eq!((&e["error"], &e["exit"]), (&json!(why), &json!(7)));
+        } else {
+            assert_eq!(a.err, format!("rcopy: {why}\n"));
+        }
     }
     let a = rcopy(&["metrics"]);
     assert_eq!(a.exit, 7);
