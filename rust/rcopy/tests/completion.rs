@@ -73,7 +73,7 @@ fn settings_and_their_words() {
     for (words, is) in [
         (
             "rcopy set vol1 ''",
-            "mode=|partner-lost=|takeover=|fencing=|ping-ms=|ping-misses=",
+            "mode=|partner-lost=|takeover=|fencing=|ping-ms=|ping-misses=|records=",
         ),
         ("rcopy set vol1 m", "mode="),
         // Bash parts words at "=".
