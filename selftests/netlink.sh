@@ -72,6 +72,15 @@ in_order()
 	ynl a1 events "$CHANGES"
 }
 
+in_order_together()
+{
+	dm_create - rct-other "0 $SECTORS linear $PLAIN $SECTORS"
+	one_set
+	dm_create a1 a1-w "$(line initiator s2 "$PLAIN" log "$LOG2" remote dev:/dev/mapper/rct-other partner none create in_step)"
+	wait_state a1-w serving
+	ynl a1 crowd "$CHANGES"
+}
+
 # While shipping is paused, the log fills, writes wait, and nothing is lost.
 paused()
 {
@@ -122,11 +131,11 @@ limited()
 {
 	local most
 	one_set
-	ynl a1 do set-set '{"name": "s1", "records": 16}'
+	ynl a1 call set-set '{"name": "s1", "records": 16}'
 	run dmsetup message a1-v 0 pause
 	start load python3 "$here/lib/ioplay.py" load $v $bytes 100 8 4096
 	for most in 16 33 64; do
-		ynl a1 do set-set "{\"name\": \"s1\", \"records\": $most}"
+		ynl a1 call set-set "{\"name\": \"s1\", \"records\": $most}"
 		# What the lanes share evenly.
 		wait_field a1-v log_records "$((most / LANES * LANES))/*"
 		wait_field a1-v throttled 1
@@ -159,12 +168,41 @@ held()
 	wait_field a1-v remote lost
 	stays 2 field_is a1-v seq_acked 0
 	running load
-	ynl a1 do set-set '{"name": "s1", "mode": "async"}'
+	ynl a1 call set-set '{"name": "s1", "mode": "async"}'
 	poll_for 3 field_above a1-v seq_acked 4
 	finish load
 	field_is a1-v remote lost
 	field_is a1-v behind 5
 	linear rct-remote
+	settle a1-v
+	converged
+}
+
+# Two nodes that share the local unit and an ownership record; somebody else fences.
+recorded()	# <role> <node>
+{
+	partner_line "$1" "$2" fencing external metadata "$(meta_of "$2")"
+}
+
+recorded_pair()
+{
+	dm_create a2 a2-v "$(recorded standby a2)"
+	dm_create a1 a1-v "$(recorded initiator a1)"
+	wait_state a1-v serving
+	wait_field a1-v mirror mirrored
+	wait_field a2-v mirror complete
+}
+
+settings()
+{
+	recorded_pair
+	ynl a1 settings a1
+}
+
+two_nodes()
+{
+	recorded_pair
+	ynl a1 pair "$LOCAL" "$REMOTE" "$(recorded standby a1)"
 	settle a1-v
 	converged
 }
@@ -208,6 +246,39 @@ dumps()
 	[ "$(dmsetup ls | grep -c guest)" = 0 ]
 }
 
+# More sets than fit one message.
+pieces()
+{
+	dm_create - rct-other "0 $SECTORS linear $PLAIN $SECTORS"
+	# Another test may have had its logs there.
+	run dd if=/dev/zero of="$LOG2" bs=1M count=27 oflag=direct status=none
+	printf 'a1-p%02d\n' {0..25} >>"$state/devices"
+	echo a1-late >>"$state/devices"
+	ynl a1 pieces 26 "$(line initiator NAME "$PLAIN" log "$LOG2" log_offset SLOTM log_size 1M \
+		remote dev:/dev/mapper/rct-other partner none create in_step)"
+}
+
+# A set does not end under an operation: whoever removes it waits until that is over.
+ends_later()
+{
+	recorded_pair
+	run dmsetup suspend rct-remote
+	io write $v 0 4096 1
+	run dmsetup suspend a1-v
+	start swap ip netns exec a1 python3 "$here/lib/ynl.py" gives_up swap
+	wait_state a1-v handing-over
+	start gone dmsetup remove a1-v
+	# Not "stopping": whoever removes it has not begun to.
+	ynl a1 call set-get '{"name": "s1"}' | tee "$state/said"
+	grep -q "'state': 'handing-over'" "$state/said"
+	running gone
+	running swap
+	finish swap
+	run dmsetup resume rct-remote
+	finish gone
+	fails dm_exists a1-v
+}
+
 # Somebody asks for a dump and does not read it: the module stays until that socket is closed.
 open_dump()
 {
@@ -239,12 +310,17 @@ tests "every operation" operations \
 	"an unprivileged caller may look" permission \
 	"another namespace sees nothing" foreign \
 	"events: none lost, none out of order" in_order \
+	"events: the same when several change several sets at once" in_order_together \
 	"shipping pauses, and nothing is lost" paused \
 	"a takeover from an owner that is paused" paused_and_lost \
 	"as many records as are allowed" limited \
 	"a write that waits for the remote is let go" held \
 	"a storm is not sent, but accounted for" storm \
 	"dumps while sets come and go" dumps \
+	"dumps of several messages, and changes in the middle" pieces \
 	"a dump is open when the module should go" open_dump
+FENCED=direct tests "each setting, read back and told" settings \
+	"two nodes: swaps, detach, takeovers, in-step" two_nodes \
+	"a set does not end under an operation" ends_later
 TEST_SECONDS=1000
 tests "malformed messages" malformed

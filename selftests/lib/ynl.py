@@ -125,9 +125,14 @@ def check_operations(volume):
     equal(same_names(f, volume)["last-event"]["new"], "running", "last event")
 
 
-def check_do(op, attrs):
+def check_call(op, attrs):
     """One operation, for the shell."""
     print(family().do(op, json.loads(attrs)))
+
+
+def check_gives_up(op):
+    """An operation that takes its time, in vain."""
+    refused(family(), op, {"name": "s1"}, errno.ETIMEDOUT, f"{op}: the remote does not answer")
 
 
 def check_errors(volume):
@@ -249,6 +254,173 @@ def check_events(count):
     print(f"{len(mine)} changes, {len(heard)} events, none lost, none out of order")
 
 
+def raw_set(f, name, ping):
+    """A set-set as it goes over the wire."""
+    def attr(kind, data):
+        return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+    body = struct.pack("=BBH", 3, 1, 0) + attr(1, name.encode() + b"\0") + attr(13, struct.pack("=I", ping))
+    return struct.pack("=IHHII", 16 + len(body), f.nlproto.family_id,
+                       Netlink.NLM_F_REQUEST | Netlink.NLM_F_ACK, ping, 0) + body
+
+
+def change_over_and_over(f, name, first, count):
+    """Without the client, which takes its time."""
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+    for ping in range(first, first + count):
+        s.send(raw_set(f, name, ping))
+        code = struct.unpack_from("=i", s.recv(4096), 16)[0]
+        if code:
+            os._exit(-code)
+    os._exit(0)
+
+
+def check_crowd(count):
+    """Several change two sets at once: each change is heard once, and numbers are those of the order."""
+    count = int(count)
+    f = family()
+    equal((f.ops["set-set"].req_value, f.attr_sets["set"]["ping-ms"].value), (3, 13), "numbers of the specification")
+    hear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+    hear.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)    # SO_RCVBUFFORCE
+    hear.bind((0, 0))
+    group = f.nlproto.get_mcast_id("events", f.mcast_groups)
+    hear.setsockopt(Netlink.SOL_NETLINK, Netlink.NETLINK_ADD_MEMBERSHIP, group)
+    sent = f.do("info-get", {})["event-seq"]
+    before = {name: f.do("set-get", {"name": name})["event-seq"] for name in ("s1", "s2")}
+    doers = []
+    for n, name in enumerate(("s1", "s2", "s1")):
+        pid = os.fork()
+        if not pid:
+            change_over_and_over(f, name, 1001 + 10000 * n, count)
+        doers.append(pid)
+    for pid in doers:
+        equal(os.waitpid(pid, 0)[1], 0, "who changes")
+    heard = []
+    hear.settimeout(0.5)
+    while True:
+        try:
+            data = hear.recv(65536)
+        except TimeoutError:
+            break
+        for m in messages(data):
+            notice = attributes(m[20:])
+            what = attributes(notice[3])
+            heard.append((number(notice[1]), notice[2][:-1].decode(), number(what[1]), what[5][:-1].decode()))
+    equal(len(heard), 3 * count, "events")
+    equal([h[0] for h in heard], list(range(sent + 1, sent + 1 + len(heard))), "numbers of the namespace, in order")
+    for name in "s1", "s2":
+        mine = [h for h in heard if h[1] == name]
+        equal([h[2] for h in mine], list(range(before[name] + 1, before[name] + 1 + len(mine))), f"numbers of {name}")
+        news = [int(h[3].split()[1]) for h in mine]
+        for n in range(3):
+            own = [p for p in news if p // 10000 == n]
+            equal(own, sorted(own), "who changes one after the other is told of in that order")
+    print(f"{len(heard)} changes of two sets by three at once")
+
+
+def messages(data):
+    while len(data) >= 16:
+        size = struct.unpack_from("=I", data)[0]
+        yield data[:size]
+        data = data[(size + 3) & ~3:]
+
+
+def attributes(data):
+    out = {}
+    while len(data) >= 4:
+        size, kind = struct.unpack_from("=HH", data)
+        out[kind & 0x3fff] = data[4:size]
+        data = data[(size + 3) & ~3:]
+    return out
+
+
+def number(data):
+    return int.from_bytes(data, sys.byteorder)
+
+
+INTERRUPTED = 0x10      # NLM_F_DUMP_INTR
+DONE = 3
+
+
+class Dump:
+    """A dump that is read piece by piece, in pieces as small as the kernel makes them."""
+
+    def __init__(self, f, op):
+        self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
+        self.s.settimeout(10)
+        self.names, self.pieces, self.interrupted, self.done = [], 0, False, False
+        body = struct.pack("=BBH", f.ops[op].req_value, 1, 0)
+        self.s.send(struct.pack("=IHHII", 16 + len(body), f.nlproto.family_id, Netlink.NLM_F_REQUEST | 0x300, 1, 0)
+                    + body)
+
+    def piece(self):
+        self.pieces += 1
+        for m in messages(self.s.recv(4096)):
+            _, kind, flags = struct.unpack_from("=IHH", m)
+            self.interrupted |= bool(flags & INTERRUPTED)
+            need(kind != 2, f"an error in the middle of a dump: {m.hex()}")
+            self.done |= kind == DONE
+            if kind != DONE:
+                # A volume and a link are told apart by their member too.
+                self.names.append(attributes(m[20:])[1][:-1].decode())
+
+    def rest(self):
+        while not self.done:
+            self.piece()
+        return self
+
+
+def check_pieces(count, table):
+    """A dump of more sets than fit one message; and what it says when they change in the middle of it."""
+    f = family()
+    names = [f"p{n:02}" for n in range(int(count))]
+    # Each has a place of its own on the log's device.
+    slots = {name: slot for slot, name in enumerate(names + ["late"])}
+
+    def create(name):
+        shell("dmsetup", "create", f"a1-{name}", "--table",
+              table.replace("NAME", name).replace("SLOT", str(slots[name])))
+
+    def remove(name):
+        shell("dmsetup", "remove", "--retry", f"a1-{name}")
+
+    for name in names:
+        create(name)
+    for op in "set-get", "volume-get", "link-get", "log-get", "stats-get":
+        d = Dump(f, op).rest()
+        print(op, d.pieces, "pieces")
+        equal(d.names, names, op)
+        need(not d.interrupted, f"{op}: interrupted, although nothing has changed")
+    need(Dump(f, "set-get").rest().pieces > 2 and Dump(f, "stats-get").rest().pieces > 2, "it fits one message")
+    equal([d["name"] for d in f.dump("set-get", {})], names, "through the client")
+
+    # One that was told goes, one that was not told yet goes, and one comes.
+    for op in "set-get", "stats-get":
+        d = Dump(f, op)
+        d.piece()
+        # The kernel has made the next piece already.
+        need(0 < 2 * len(d.names) < len(names), f"{op}: {d.names} in the first piece")
+        told = d.names[0]
+        remove(told)
+        remove(names[-1])
+        create("late")
+        d.rest()
+        wanted = names[:-1] + ["late"]
+        equal(d.names, wanted, f"{op}: each that was there all the time, once")
+        need(d.interrupted, f"{op}: sets came and went in the middle, and it does not say so")
+        d = Dump(f, op).rest()
+        equal(d.names, wanted[1:], f"{op}: afterwards")
+        need(not d.interrupted, f"{op}: interrupted, although nothing has changed")
+        # As before.
+        remove("late")
+        create(told)
+        create(names[-1])
+        names = [n for n in names if n not in (told, names[-1])] + [told, names[-1]]
+        equal([d["name"] for d in f.dump("set-get", {})], names, "made anew")
+    for name in names:
+        remove(name)
+    equal(Dump(f, "set-get").rest().names, [], "a dump of nothing")
+
+
 def check_storm(volume):
     """A log that fills and empties over and over: some events are not sent, and all are accounted for."""
     f, listener = family(), family()
@@ -284,6 +456,204 @@ def check_storm(volume):
     equal(number, after["event-seq"], "the last number")
     equal(sum(e.get("suppressed", 0) for e in heard) - earlier, suppressed, "what was not sent is said")
     equal([e["new"] for e in heard if e["kind"] == "log"][-1], "full", "how things stand in the end")
+
+
+def there(node):
+    """A client in the network namespace of a controller."""
+    with open(f"/run/netns/{node}") as ns:
+        os.setns(ns.fileno(), os.CLONE_NEWNET)
+    return family()
+
+
+class Node:
+    """A controller, and what is heard of it."""
+
+    def __init__(self, name):
+        self.name, self.volume, self.heard = name, f"{name}-v", []
+        self.client, self.listener = there(name), there(name)
+        self.listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.listener.ntf_subscribe("events")
+
+    def do(self, op, **attrs):
+        return self.client.do(op, {"name": "s1", **attrs})
+
+    def refused(self, op, *args, force=False, **kwargs):
+        refused(self.client, op, {"name": "s1", **({"force": True} if force else {})}, *args, **kwargs)
+
+    def set(self):
+        return self.do("set-get")
+
+    def waits(self, seconds=40, **wanted):
+        def is_so():
+            now = self.set()
+            return all(now.get(name.replace("_", "-")) == value for name, value in wanted.items())
+        until(is_so, f"{self.name} is {wanted}: {self.set()}", seconds)
+
+    def hears(self, *wanted, quiet=0.5):
+        """Of the events since this was asked last, these are among them, in order; answers the last."""
+        self.heard = list(events(self.listener, quiet))
+        for e in self.heard:
+            need(e["reason"] and e["time"] > 1e18, f"no reason, no time: {e}")
+            need(e.get("seq-first", 0) <= e.get("seq-last", 1 << 64), f"it ends before it begins: {e}")
+        return self.has(*wanted) if wanted else self.heard
+
+    def has(self, *wanted):
+        """The same of what was heard then."""
+        rest = iter(self.heard)
+        for want in wanted:
+            found = next((e for e in rest if all(e.get(k) == v for k, v in want.items())), None)
+            need(found, f"{self.name}: {want} is not among {self.heard}, in order")
+        return found
+
+
+def shell(*words):
+    print("+", *words, flush=True)
+    subprocess.run(words, check=True)
+
+
+def check_settings(node):
+    """Each setting that can be changed: the value is read back, and told."""
+    n = Node(node)
+    for name, values in (("mode", ("sync", "async")),
+                         ("partner-lost", ("continue", "wait")),
+                         ("takeover", ("auto", "manual")),
+                         ("fencing", ("none", "external")),
+                         ("ping-ms", (10, 60000, 200)),
+                         ("ping-misses", (2, 100, 5)),
+                         ("records", (16, 1048575))):
+        for value in values:
+            before = n.set()
+            n.do("set-set", **{name: value})
+            after = n.set()
+            equal(after[name], value, name)
+            changed = {k for k in after if after[k] != before.get(k)} - {
+                "event-seq", "last-event", "behind-ns", "counters"}
+            equal(changed, {name}, "what has changed")
+            e = n.hears({"kind": "settings", "old": f"{name} {before.get(name, 1048576)}", "new": f"{name} {value}",
+                         "reason": "an administrator asked for it"}, quiet=0.1)
+            equal(after["last-event"], {k: v for k, v in e.items() if k not in ("seq", "set")}, "last event")
+            link = n.client.do("link-get", {"set": "s1", "kind": "partner"})
+            equal(link["patience-ms"], after["ping-ms"] * after["ping-misses"], "patience")
+    n.do("set-set", records=1048576)
+    need("records" not in n.set(), "there is a limit after it was taken away")
+    # What contradicts each other, said of what was named.
+    n.do("set-set", takeover="auto")
+    refused(n.client, "set-set", {"name": "s1", "fencing": "none"}, errno.EINVAL, "fencing none", bad="fencing")
+    n.do("set-set", takeover="manual", fencing="none")
+    refused(n.client, "set-set", {"name": "s1", "takeover": "auto"}, errno.EINVAL, "fencing none", bad="takeover")
+    n.do("set-set", fencing="external", takeover="auto")
+    n.do("set-set", takeover="manual")
+    # The same value again is no change.
+    n.hears(quiet=0.3)
+    n.do("set-set", takeover="manual")
+    equal(n.hears(quiet=0.3), [], "events without a change")
+
+
+def check_pair(local, remote, again):
+    """What needs two nodes: a1 is the owner, a2's mirror is complete, both know an ownership record."""
+    a1, a2 = Node("a1"), Node("a2")
+    s = a2.set()
+    equal((s["role"], s["state"], s["partner"], s["mirror"], s["record"]),
+          ("standby", "standby", "connected", "complete", "partner"), "the standby")
+    for name in "seq-last", "behind", "remote", "reign", "log-records", "throttled":
+        need(name not in s, f"a standby does not know {name}: {s}")
+    link = a2.client.do("link-get", {"set": "s1", "kind": "partner"})
+    equal((link["state"], link["address"], link["listen"], link["patience-ms"]),
+          ("connected", "10.99.0.1:7001", "10.99.0.2:7001", 1000), "link to the partner")
+    need(link["heard-ms"] <= 1000, f"connected, and silent for longer than it may be: {link}")
+    links = a2.client.dump("link-get", {"set": "s1"})
+    equal([(k["kind"], k["state"]) for k in links], [("partner", "connected"), ("remote", "disconnected")], "links")
+
+    before = a1.set(), a2.set()
+    a2.refused("pause", errno.EBUSY, "pause: this node does not own the set", force=True)
+    a2.refused("takeover", errno.EPERM, "takeover refused: the owner is alive and connected")
+    a2.refused("swap", errno.EBUSY, "swap: the set is standby")
+    a2.refused("detach", errno.EBUSY, "detach: this node does not own the set", force=True)
+    a2.refused("in-step", errno.EBUSY, "in_step: the set is standby", force=True)
+    a1.refused("takeover", errno.EBUSY, "takeover: the set is serving", force=True)
+    a1.refused("detach", errno.EBUSY, "detach: the partner's copy is mirrored, not lost", force=True)
+    a1.refused("in-step", errno.EBUSY, "remote is not out of step", force=True)
+    a1.refused("swap", errno.EBUSY, "swap: suspend all volumes")
+    for n, was in zip((a1, a2), before):
+        now = n.set()
+        for name in "state", "role", "generation", "mirror", "record-generation", "shipping", "event-seq":
+            equal(now.get(name), was.get(name), f"{n.name}: {name} after refusals")
+        equal(n.hears(), [], f"{n.name}: events of refusals")
+
+    # There and back again.
+    for old, new in (a1, a2), (a2, a1):
+        reign = old.set()["generation"]
+        shell("dmsetup", "suspend", old.volume)
+        old.do("swap")
+        new.waits(state="serving", mirror="mirrored")
+        old.waits(state="standby", role="standby", mirror="complete")
+        shell("dmsetup", "resume", old.volume)
+        equal((new.set()["role"], new.set()["generation"]), ("owner", reign + 1), "the new owner")
+        old.hears({"kind": "state", "old": "serving", "new": "handing-over", "reason": "an administrator asked for it"},
+                  {"kind": "state", "old": "handing-over", "new": "standby"})
+        new.hears({"kind": "state", "old": "standby", "new": "taking-over", "reason": "the owner has handed over"},
+                  {"kind": "state", "new": "serving"})
+        e = new.has({"kind": "mirror", "old": "complete"}, {"kind": "mirror", "new": "mirrored"})
+        need("counts for complete" in e["reason"], e)
+        equal(e["generation"], reign + 1, "reign of an event")
+
+    # Without the partner.
+    shell("dd", "if=/dev/urandom", f"of=/dev/mapper/{a1.volume}", "bs=4k", "count=4", "oflag=direct", "status=none")
+    a1.waits(remote="in-step", behind=0, log_records=0)
+    shell("ip", "-n", "a1", "link", "set", "veth1", "down")
+    a1.waits(mirror="lost", partner="disconnected")
+    a1.hears({"kind": "partner", "old": "connected", "new": "disconnected",
+              "reason": "the session with the partner has ended"})
+    a1.refused("detach", errno.EINVAL, "needs force", missing="force")
+    a1.do("detach", force=True)
+    s = a1.set()
+    equal((s["mirror"], s["record-mirror"]), ("out-of-date", "out-of-date"), "the mirror")
+    equal(s["out-of-date-since"], s["seq-acked"] + 1, "since when")
+    e = a1.hears({"kind": "mirror", "new": "out-of-date"})
+    equal((e.get("seq-first"), e.get("seq-last")), (s["out-of-date-since"], None), "what the mirror misses")
+    need("no longer counts for complete" in e["reason"], e)
+    shell("dd", "if=/dev/urandom", f"of=/dev/mapper/{a1.volume}", "bs=4k", "count=2", "oflag=direct", "status=none")
+    shell("dmsetup", "remove", "--retry", a1.volume)
+    e = a1.hears({"kind": "removed", "reason": "its last volume is gone"})
+    need("new" not in e, f"a set that is gone is in no state: {e}")
+    equal(a1.client.do("info-get", {})["sets"], 0, "sets")
+
+    # By force.
+    a2.refused("takeover", errno.EPERM, "mirror is out of date since sequence")
+    equal(a2.set()["state"], "standby", "after a refusal")
+    a2.do("takeover", force=True)
+    a2.waits(state="serving", remote="out-of-step")
+    s = a2.set()
+    first = s["missing-first"]
+    need(first > 0 and "takeover-ms" in s["counters"], str(s))
+    equal(a2.client.do("volume-get", {"set": "s1", "member": 0})["missing-first"], first, "of the volume")
+    a2.hears({"kind": "state", "old": "standby", "new": "taking-over", "reason": "an administrator forced it"},
+             {"kind": "state", "new": "serving"})
+    a2.has({"kind": "missing", "new": "out-of-step", "seq-first": s["missing-first"]})
+    a2.refused("in-step", errno.EINVAL, "needs force", missing="force")
+    a2.refused("in-step", errno.EBUSY, "in_step: suspend all volumes", force=True)
+    shell("dmsetup", "suspend", a2.volume)
+    shell("dd", f"if={local}", f"of={remote}", "bs=1M", "oflag=direct", "status=none")
+    a2.hears()
+    a2.do("in-step", force=True)
+    shell("dmsetup", "resume", a2.volume)
+    s = a2.set()
+    need("missing-first" not in s and s["remote"] in ("in-step", "behind"), str(s))
+    e = a2.hears({"kind": "missing", "old": "out-of-step", "new": "in-step", "seq-first": first})
+    need("administrator" in e["reason"], e)
+
+    # The old owner comes back, stands by, and takes over plainly from one that is gone.
+    shell("ip", "-n", "a1", "link", "set", "veth1", "up")
+    shell("ip", "netns", "exec", "a1", "dmsetup", "create", a1.volume, "--table", again)
+    a2.waits(mirror="mirrored")
+    a1.waits(state="standby", mirror="complete")
+    shell("dmsetup", "remove", "--retry", a2.volume)
+    a1.waits(partner="disconnected")
+    a1.hears()
+    a1.do("takeover")
+    a1.waits(state="serving", role="owner")
+    a1.hears({"kind": "state", "old": "standby", "new": "taking-over", "reason": "an administrator asked for it"},
+             {"kind": "state", "new": "serving"})
 
 
 def until(what, why, seconds=30):
