@@ -547,6 +547,22 @@ def check_settings(node):
     n.hears(quiet=0.3)
     n.do("set-set", takeover="manual")
     equal(n.hears(quiet=0.3), [], "events without a change")
+    # So does a table that is loaded; what it does not say is as it is without a word.
+    n.do("set-set", records=16)
+    line = subprocess.run(("dmsetup", "table", n.volume), check=True, capture_output=True, text=True).stdout.strip()
+    need(" ping_ms 200" in line, line)
+    n.hears(quiet=0.3)
+    shell("dmsetup", "load", n.volume, "--table", line.replace(" ping_ms 200", " ping_ms 300"))
+    equal(n.hears(quiet=0.3), [], "events of a table that is only loaded")
+    shell("dmsetup", "suspend", n.volume)
+    shell("dmsetup", "resume", n.volume)
+    why = "a table line that was loaded says so"
+    n.hears({"kind": "settings", "old": "ping-ms 200", "new": "ping-ms 300", "reason": why},
+            {"kind": "settings", "old": "records 16", "new": "records 1048576", "reason": why})
+    equal(n.set()["ping-ms"], 300, "ping-ms of a table")
+    shell("dmsetup", "suspend", n.volume)
+    shell("dmsetup", "resume", n.volume)
+    equal(n.hears(quiet=0.3), [], "events of a table that counts already")
 
 
 def check_pair(local, remote, again):
