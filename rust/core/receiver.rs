@@ -99,7 +99,8 @@ pub enum Reject {
 /// # Invariants
 ///
 /// Everything in front of `next_*[lane]` has been stored and fenced once [`Receiver::stored`] was
-/// called for it; `mark` is the newest mark that is stored, if the copy is complete or has `begun`.
+/// called for it; `mark` is the newest mark that an owner has sent, if the copy has been complete since
+/// or this connection has `begun`.
 pub struct Receiver {
     key: Key,
     geometry: Geometry,
@@ -159,7 +160,6 @@ impl Receiver {
         for lane in 0..self.geometry.lanes() {
             self.resume(lane, &scan.lane(lane, |_| ())?);
         }
-        self.mark = Some(mark);
         Ok(())
     }
 
@@ -177,8 +177,10 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// [`Reject::Mark`] also if the copy is complete, and the mark's tails lie in front of those that it
-    /// has, whose space may have been used again, or behind what it has: nothing retires that it lacks.
+    /// [`Reject::Mark`] also if an earlier connection to this copy, which is complete, is known, and the
+    /// tails lie in front of those of its last mark, whose space may have been used again, or behind what
+    /// is here: nothing retires that a complete copy lacks. (A mark that this node wrote as the owner may
+    /// be newer than any that its partner heard of.)
     pub fn begin(&mut self, crc: Crc, payload: &[u8; MARK_BYTES]) -> Result<Mark, Reject> {
         if self.begun {
             return Err(Reject::Begun);

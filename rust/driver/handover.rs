@@ -168,6 +168,8 @@ pub(crate) fn accept(set: &Arc<Set>) {
     set.enter(Phase::TakingOver, format_args!("the owner has handed over"));
     set.link.drop_conn();
     set.link.wait_down();
+    // From here on the copy is this node's own log. The session's end has put this there.
+    *set.receiver.lock() = None;
     match take(set, &mut set.complain()) {
         Ok(()) => set.enter(
             Phase::Waiting,

@@ -95,6 +95,9 @@ pub async fn accept(set: &Rc<Set>) {
     set.enter(Phase::TakingOver, || "the owner has handed over".into());
     set.link.drop_conn(set);
     set.link.wait_down().await;
+    if !is(Mistake::ReceiverKept) {
+        *set.receiver.borrow_mut() = None;
+    }
     match take(set).await {
         Ok(()) => set.enter(Phase::Waiting, || "handed over".into()),
         Err(e) => {

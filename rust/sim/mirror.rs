@@ -440,6 +440,7 @@ async fn hear(set: &Rc<Set>, journal: &Journal, session: &Session) -> Result {
                     let mut marks = journal.marks.borrow_mut();
                     let heads = journal.lanes.iter().map(|l| l.lane.head());
                     if !ack.can_be(heads, marks.mark.counter) {
+                        set.world.refused(set.node, "its partner's ACK".to_string());
                         return Err(Errno::BadMsg);
                     }
                     let news = ack.mark > marks.partner_has;

@@ -73,6 +73,8 @@ mistakes! {
     ReadsWhileFenced,
     /// Who registers again at a device that he held does not look whether he still does.
     HeldUnproved,
+    /// A node that has owned the set since goes by where its copy ended before.
+    ReceiverKept,
 }
 
 thread_local! {

@@ -221,8 +221,29 @@ fn retire_ahead() -> Scenario {
     }
 }
 
+/// The roles are swapped, and swapped back once the new owner has shipped what its partner never had as a
+/// standby.
+fn receiver_kept() -> Scenario {
+    let writes = |from| (0..6).map(move |n| at(from + n, write(n as usize, 2 * n)));
+    let mut events: Vec<Event> = writes(20).collect();
+    events.push(at(60, What::Swap { node: 0 }));
+    events.extend(writes(160));
+    events.extend(writes(190));
+    events.push(at(260, What::Swap { node: 1 }));
+    events.extend(writes(360));
+    Scenario {
+        finds: Mistake::ReceiverKept,
+        cfg: Config {
+            auto_takeover: false,
+            ..config()
+        },
+        events,
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
+        receiver_kept(),
         drawn_on_twice(),
         old_sessions_acks(),
         hands_over_incomplete(),

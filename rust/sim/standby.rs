@@ -16,7 +16,7 @@ use core_crate::{
     layout::{MARK_OFFSET, SLOT_BYTES},
     partner::{self, Answer, Heartbeat},
     plant::{planted, Plant},
-    receiver::{Receiver, Records},
+    receiver::{Receiver, Records, Reject},
     units::Generation,
     wire::{Hello, Kind, Reason, Refusal, ACK_BYTES},
 };
@@ -186,7 +186,14 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
     let (interval, misses) = (set.cfg().interval(), set.cfg().misses);
     let mut beat = Heartbeat::new(interval, misses, exec::now());
     let here = |set: &Set| set.phase() == Phase::Standby;
-    let bad = |_| Errno::BadMsg;
+    let bad = |r| {
+        // A bit that turned is found by a checksum.
+        if r != Reject::Corrupt {
+            set.world
+                .refused(set.node, format!("its owner's frame: {r:?}"));
+        }
+        Errno::BadMsg
+    };
     loop {
         let idle = || {
             if beat.lost(exec::now()) {

@@ -8,6 +8,7 @@ use crate::{
     exec,
     journal::Journal,
     media::crc,
+    plant::{is, Mistake},
     recovery,
     set::{Phase, Set},
     units,
@@ -133,9 +134,11 @@ impl Takeover<'_> {
         let set = self.set;
         let asked = self.asked;
         set.enter(Phase::TakingOver, || asked.as_str().into());
-        *set.receiver.borrow_mut() = None;
         set.link.drop_conn(set);
         set.link.wait_down().await;
+        if !is(Mistake::ReceiverKept) {
+            *set.receiver.borrow_mut() = None;
+        }
     }
 
     async fn fence(&mut self) -> Result {

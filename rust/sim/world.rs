@@ -323,6 +323,11 @@ impl World {
         ));
     }
 
+    /// A node takes a frame for wrong that the other one meant.
+    pub fn refused(&self, node: usize, what: String) {
+        violate(format!("node {node} refuses {what}"));
+    }
+
     /// What happens, and is checked, after every step.
     pub fn check(&self) {
         self.die();
