@@ -119,6 +119,7 @@ wrong_devices()
 		"$(single_line | sed "s#$l#/dev/nothing#")"
 	refused_line "local device '$l' has $SECTORS sectors, the table line says $((SECTORS + 8))" \
 		"$(SECTORS=$((SECTORS + 8)) single_line)"
+	refused_line "remote '$l': it is the local device" "$(single_line | sed "s#dev:[^ ]*#dev:$l#")"
 	refused "log '/dev/nothing': cannot be opened" log /dev/nothing
 	refused "log '$PLAIN': has no DAX: .*ndctl create-namespace" log "$PLAIN"
 	region=$(blockdev --getsize64 "$LOG1")

@@ -370,6 +370,13 @@ impl<'a> Table<'a> {
                 "the device that the volume is copied to",
             ));
         }
+        if self.remote == self.local {
+            return Err(TableError::Value(
+                "remote",
+                self.remote,
+                "it is the local device; the copy has to be on another one",
+            ));
+        }
         if !partner_given {
             return Err(TableError::Needed(
                 "partner",

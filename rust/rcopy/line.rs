@@ -222,7 +222,7 @@ pub fn build(args: &CreateArgs) -> Result<Line> {
     Ok(line)
 }
 
-/// A copy on the device itself is none, and the kernel meets it only when it opens the remote.
+/// A copy on the device itself is none. Under another name the kernel meets it only when it opens the remote.
 fn check_remote(line: &Line) -> Result<()> {
     let words = line.words();
     let Ok(t) = Table::parse(&words) else {
@@ -232,7 +232,7 @@ fn check_remote(line: &Line) -> Result<()> {
         let is = std::fs::metadata(path).ok()?;
         is.file_type().is_block_device().then(|| is.rdev())
     };
-    if t.local == t.remote || number(t.local).is_some_and(|n| Some(n) == number(t.remote)) {
+    if number(t.local).is_some_and(|n| Some(n) == number(t.remote)) {
         return Err(Error::usage(format!(
             "--remote 'dev:{}': it is the local device; the copy has to be on another one",
             t.remote

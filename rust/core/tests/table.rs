@@ -283,6 +283,12 @@ fn what_is_needed_and_what_contradicts() {
             "{error}"
         );
     }
+    let line = SMALLEST.replace("dev:/dev/b", "dev:/dev/a");
+    let error = parse(&line).unwrap_err();
+    assert!(
+        error.contains("remote '/dev/a': it is the local device"),
+        "{error}"
+    );
     let line = SMALLEST.replace("partner none", "partner 10.0.0.2:7000");
     assert!(parse(&line).unwrap_err().contains("'listen' is needed"));
     let line = SMALLEST.replace("initiator", "standby");

@@ -110,7 +110,7 @@ fn errors_name_the_option_and_what_is_right() {
         ),
         (
             &["--remote", "dev:/dev/sdb"],
-            "--remote 'dev:/dev/sdb': it is the local device; the copy has to be on another one",
+            "--remote '/dev/sdb': it is the local device; the copy has to be on another one",
         ),
         (
             &["--log-size", "64K"],
