@@ -98,7 +98,7 @@ everything_replayed()
 {
 	single
 	broken rct-remote
-	io mixed $v "$PLAIN" $bytes 60
+	io mixed $v "$PLAIN" $bytes 30
 	io overlap $v 131072 20 8
 	dd if=$v of="$state/first" bs=128k count=1 iflag=direct status=none
 	remove a1-v
