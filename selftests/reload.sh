@@ -96,7 +96,7 @@ fixed_values()
 {
 	initiator a1
 	stays_refused 'local device: member 0 .* in use with another value' \
-		"$(partner_line initiator a1 | sed 's#/dev/mapper/rct-local#/dev/mapper/rct-remote#')"
+		"$(partner_line initiator a1 | sed "s#/dev/mapper/rct-local#$PLAIN#")"
 	stays_refused 'remote: member 0 .* in use with another value' \
 		"$(partner_line initiator a1 remote "dev:$PLAIN")"
 	stays_refused 'length: member 0 .* in use with another value' \

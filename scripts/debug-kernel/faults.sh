@@ -110,6 +110,8 @@ small="lanes 2 records 240 log_size 2M"
 
 pair()	# <key> <value>...
 {
+	# Of a test that has failed.
+	no_faults
 	standby a2 "$@"
 	initiator a1 "$@"
 	wait_state a1-v serving
@@ -188,14 +190,18 @@ allocations_fail_under_load()
 	arrived
 }
 
-# One that fails half done is finished by whoever makes the volume again.
+# One that fails half done is finished by whoever makes the volume again, which may fail as well.
 taken_over()
 {
+	if ! dm_exists a2-v; then
+		standby a2
+		return 1
+	fi
 	case $(status_field a2-v state) in
 	serving) return ;;
 	failed)
 		note "a takeover failed half done"
-		remove a2-v && standby a2
+		remove a2-v
 		;;
 	standby) dmsetup message a2-v 0 takeover force 2>/dev/null ;;
 	esac
