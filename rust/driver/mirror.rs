@@ -665,7 +665,8 @@ fn hear(set: &Arc<Set>, session: &Session) -> Result {
                     let mut marks = journal.marks.lock();
                     let heads = journal.lanes.iter().map(|l| l.lane.head());
                     if !ack.can_be(heads, marks.mark.counter) {
-                        pr_err!(
+                        ratelimited!(
+                            pr_err,
                             "set {}: the partner acknowledges what this node did not send (mark {} of {}): the \
                              session ends\n",
                             set.name.as_str(),
