@@ -199,17 +199,23 @@ dumps_under_load()
 	settle a1-v
 }
 
-# Outstanding records, and what the tool and the module make of them: the same, damaged or not.
-foretells()
+# A log that no set uses, with twenty records that the remote has not.
+outstanding()	# <option>...
 {
-	local replay
-	single --lanes 2 --log-size 4M
+	single "$@"
 	wait_state a1-v serving
 	settle a1-v
 	broken rct-remote
 	writes 20
 	poll rcopy a1 remove a1-v
 	linear rct-remote
+}
+
+# Outstanding records, and what the tool and the module make of them: the same, damaged or not.
+foretells()
+{
+	local replay
+	outstanding --lanes 2 --log-size 4M
 	rcopy a1 log dump "$LOG1" --json >"$state/dump.json"
 	replay=$(json "j['recovery']['replay_records']" "$state/dump.json")
 	[ "$replay" = 20 ]
@@ -245,13 +251,7 @@ bad_sectors()	# <first> <how many>
 unreadable()
 {
 	local sector
-	single --lanes 2
-	wait_state a1-v serving
-	settle a1-v
-	broken rct-remote
-	writes 20
-	poll rcopy a1 remove a1-v
-	linear rct-remote
+	outstanding --lanes 2
 	echo rct-bad >>"$state/devices"
 	rcopy a1 log dump "$LOG1" --json >"$state/whole.json"
 	json_is "(j['verdict'], len(j['records']))" "('whole', 20)" "$state/whole.json"

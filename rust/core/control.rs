@@ -5,7 +5,7 @@
 use crate::{
     limits::{PING_MISSES, PING_MS, RECORDS},
     ownership::{Fencing, PartnerLost},
-    table::Mode,
+    table::{Mode, Table},
 };
 use core::fmt;
 
@@ -26,6 +26,21 @@ pub struct Settings {
     pub ping_misses: u32,
     /// Most outstanding records, if the log has room for more.
     pub records: u32,
+}
+
+impl Settings {
+    /// What a table line says. It has no limit of records: its `records` says how large a new log is.
+    pub fn of(table: &Table<'_>) -> Settings {
+        Settings {
+            mode: table.mode,
+            partner_lost: table.partner_lost,
+            auto_takeover: table.auto_takeover,
+            fencing: table.fencing,
+            ping_ms: table.ping_ms,
+            ping_misses: table.ping_misses,
+            records: UNLIMITED,
+        }
+    }
 }
 
 /// [`Settings::records`] without a limit but the log's size.

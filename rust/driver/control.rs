@@ -4,11 +4,7 @@
 //! who may, is in `Documentation/netlink/specs/remote-copy.yaml`; what may be changed when, in
 //! [`core_crate::control`].
 
-use crate::{
-    alone, answers, events, handover,
-    set::{Set, Settings},
-    sets, takeover,
-};
+use crate::{alone, answers, events, handover, set::Set, sets, takeover};
 use core::{fmt, sync::atomic::Ordering};
 use core_crate::{
     control::{self, Change, Circumstances, Setting},
@@ -321,10 +317,10 @@ fn change(r: &Request<'_>, set: &Set) -> Result {
 }
 
 /// A table was loaded, and its volume is resumed for the first time: its settings count from here on.
-pub(crate) fn apply_table(set: &Set, table: &Settings) {
+pub(crate) fn apply_table(set: &Set, table: &control::Settings) {
     let _control = set.control.lock();
     let before = set.settings_now();
-    set.settings.apply(table);
+    set.settings.put(table);
     tell_settings(
         set,
         &before,

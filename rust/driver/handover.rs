@@ -166,10 +166,7 @@ pub(crate) fn accept(set: &Arc<Set>) {
         return;
     }
     set.enter(Phase::TakingOver, format_args!("the owner has handed over"));
-    set.link.drop_conn();
-    set.link.wait_down();
-    // From here on the copy is this node's own log. The session's end has put this there.
-    *set.receiver.lock() = None;
+    set.revoke_session();
     match take(set, &mut set.complain()) {
         Ok(()) => set.enter(
             Phase::Waiting,

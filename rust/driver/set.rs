@@ -130,6 +130,7 @@ pub(crate) struct Member {
 }
 
 /// What can be changed by loading another table.
+#[derive(Default)]
 pub(crate) struct Settings {
     /// Acknowledge only when the remote has it.
     pub(crate) sync: AtomicBool,
@@ -145,45 +146,19 @@ pub(crate) struct Settings {
     pub(crate) ping_ms: AtomicU32,
     /// Pings that may be missed.
     pub(crate) ping_misses: AtomicU32,
-    /// Most outstanding records, if the log has room for more. A table line has none: its `records` says
-    /// how large a new log is.
+    /// Most outstanding records, if the log has room for more.
     records: AtomicU32,
 }
 
 impl Settings {
-    fn from_table(t: &Table<'_>) -> Settings {
-        Settings {
-            sync: AtomicBool::new(t.mode == Mode::Sync),
-            let_go: AtomicBool::new(false),
-            auto_takeover: AtomicBool::new(t.auto_takeover),
-            fenced_externally: AtomicBool::new(t.fencing == Fencing::External),
-            goes_on: AtomicBool::new(t.partner_lost == PartnerLost::Continue),
-            ping_ms: AtomicU32::new(t.ping_ms),
-            ping_misses: AtomicU32::new(t.ping_misses),
-            records: AtomicU32::new(control::UNLIMITED),
-        }
+    /// These, from the start.
+    fn new(s: &control::Settings) -> Settings {
+        let new = Settings::default();
+        new.put(s);
+        new
     }
 
-    /// Takes over what a newly loaded table says.
-    pub(crate) fn apply(&self, t: &Settings) {
-        self.put_sync(t.sync.load(Ordering::Relaxed));
-        self.auto_takeover
-            .store(t.auto_takeover.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.fenced_externally.store(
-            t.fenced_externally.load(Ordering::Relaxed),
-            Ordering::Relaxed,
-        );
-        self.goes_on
-            .store(t.goes_on.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.ping_ms
-            .store(t.ping_ms.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.ping_misses
-            .store(t.ping_misses.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.records
-            .store(t.records.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Takes over what was decided.
+    /// Takes over what was decided, or what a newly loaded table says.
     pub(crate) fn put(&self, s: &control::Settings) {
         self.put_sync(s.mode == Mode::Sync);
         self.auto_takeover.store(s.auto_takeover, Ordering::Relaxed);
@@ -223,11 +198,6 @@ impl Settings {
             fence(Ordering::SeqCst);
         }
         look
-    }
-
-    /// Those of one table line.
-    pub(crate) fn new(t: &Table<'_>) -> Settings {
-        Settings::from_table(t)
     }
 
     /// Most outstanding records, if the log has room for more.
@@ -495,7 +465,7 @@ impl Set {
                 log,
                 members_wanted: t.members,
                 members,
-                settings: Settings::new(t),
+                settings: Settings::new(&control::Settings::of(t)),
                 reservation: t.fencing.kind(),
                 remote_fenced: t.remote_fenced,
                 record,
@@ -948,6 +918,14 @@ impl Set {
     /// The log of this node is outdated, or handed over.
     pub(crate) fn forget_journal(&self) {
         self.journal_in_use.store(NO_JOURNAL, Ordering::Release);
+    }
+
+    /// Ends the owner's session for good: from here on the copy is this node's own log, and where it ended,
+    /// which the end of the session says, means nothing any more.
+    pub(crate) fn revoke_session(&self) {
+        self.link.drop_conn();
+        self.link.wait_down();
+        *self.receiver.lock() = None;
     }
 
     /// Keeps a thread to be joined by [`Set::stop`].

@@ -172,10 +172,7 @@ impl Takeover<'_> {
     fn revoke(&self) {
         let set = self.set;
         set.enter(Phase::TakingOver, format_args!("{}", self.asked.as_str()));
-        set.link.drop_conn();
-        set.link.wait_down();
-        // From here on the copy is this node's own log. The session's end has put this there.
-        *set.receiver.lock() = None;
+        set.revoke_session();
     }
 
     fn fence(&mut self, say: Say<'_>) -> Result {

@@ -4,7 +4,7 @@
 
 use crate::{
     alone, append, control, handover, recovery, registry, report,
-    set::{Member, Phase, Set, Settings},
+    set::{Member, Phase, Set},
     takeover,
     worker::Io,
 };
@@ -12,7 +12,7 @@ use core::{
     fmt,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
-use core_crate::{limits, table::Table, takeover::Asked};
+use core_crate::{control::Settings, limits, table::Table, takeover::Asked};
 use kapi_crate::{
     bio::{BlkStatus, HostBio, Op},
     blkdev::BlockDevice,
@@ -97,7 +97,7 @@ impl Target for Volume {
                     member: table.member,
                     dev,
                     local,
-                    settings: Settings::new(&table),
+                    settings: Settings::of(&table),
                     applied: AtomicBool::new(false),
                     handle,
                     watch,

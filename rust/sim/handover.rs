@@ -93,11 +93,7 @@ pub async fn accept(set: &Rc<Set>) {
         return;
     }
     set.enter(Phase::TakingOver, || "the owner has handed over".into());
-    set.link.drop_conn(set);
-    set.link.wait_down().await;
-    if !is(Mistake::ReceiverKept) {
-        *set.receiver.borrow_mut() = None;
-    }
+    set.revoke_session().await;
     match take(set).await {
         Ok(()) => set.enter(Phase::Waiting, || "handed over".into()),
         Err(e) => {

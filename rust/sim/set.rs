@@ -10,6 +10,7 @@ use crate::{
     journal::Journal,
     media::crc,
     mirror::Link,
+    plant::{is, Mistake},
     pmem::Pmem,
     range_lock::RangeLock,
     record::RecordPlace,
@@ -248,6 +249,15 @@ impl Set {
 
     pub fn forget_journal(&self) {
         self.journal.borrow_mut().take();
+    }
+
+    /// Ends the owner's session for good.
+    pub async fn revoke_session(&self) {
+        self.link.drop_conn(self);
+        self.link.wait_down().await;
+        if !is(Mistake::ReceiverKept) {
+            *self.receiver.borrow_mut() = None;
+        }
     }
 
     /// Gives up the range of a bio, if it has one.

@@ -8,7 +8,6 @@ use crate::{
     exec,
     journal::Journal,
     media::crc,
-    plant::{is, Mistake},
     recovery,
     set::{Phase, Set},
     units,
@@ -134,11 +133,7 @@ impl Takeover<'_> {
         let set = self.set;
         let asked = self.asked;
         set.enter(Phase::TakingOver, || asked.as_str().into());
-        set.link.drop_conn(set);
-        set.link.wait_down().await;
-        if !is(Mistake::ReceiverKept) {
-            *set.receiver.borrow_mut() = None;
-        }
+        set.revoke_session().await;
     }
 
     async fn fence(&mut self) -> Result {
