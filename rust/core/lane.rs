@@ -263,13 +263,17 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
         (run.records > 0).then_some(run)
     }
 
+    /// How many records are live, for who would append the next one.
+    #[inline]
+    fn used(&self, cursor: &Cursor) -> u64 {
+        let tail = self.tail.load(Ordering::Acquire);
+        cursor.lane_seq.saturating_sub(tail)
+    }
+
     /// Whether fewer than `most` records are live, for who would append the next one.
     #[inline]
     pub fn is_below(&self, cursor: &Cursor, most: u32) -> bool {
-        let used = cursor
-            .lane_seq
-            .saturating_sub(self.tail.load(Ordering::Acquire));
-        used < u64::from(most)
+        self.used(cursor) < u64::from(most)
     }
 
     /// Finds room for a record with `bytes` of data. Host writes leave [`limits::CANCEL_RESERVE`]
@@ -281,10 +285,9 @@ impl<P, S: Deref<Target = [Slot<P>]>> Lane<P, S> {
         } else {
             limits::CANCEL_RESERVE
         };
-        let used = cursor
-            .lane_seq
-            .saturating_sub(self.tail.load(Ordering::Acquire));
-        if used.saturating_add(u64::from(keep)) >= u64::from(self.geometry.lane_records()) {
+        if self.used(cursor).saturating_add(u64::from(keep))
+            >= u64::from(self.geometry.lane_records())
+        {
             return Err(Full);
         }
         let data_pos = self.geometry.place(cursor.data_pos, bytes).ok_or(Full)?;
