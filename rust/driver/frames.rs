@@ -3,32 +3,71 @@
 //! Whole frames from and to a connection.
 
 use core_crate::{
+    lane::Run,
     units::Generation,
-    wire::{Frame, FrameError, Kind, FRAME_BYTES},
+    wire::{Frame, FrameError, Kind, Turn, FRAME_BYTES},
 };
-use kapi_crate::{net::TcpStream, pmem::crc32c, ratelimited};
-use kernel::prelude::*;
+use kapi_crate::{
+    net::TcpStream,
+    pmem::{crc32c, PmemSpan},
+    ratelimited,
+};
+use kernel::{prelude::*, sync::Arc};
 
-/// Sends a control frame.
-///
-/// # Errors
-///
-/// The connection's.
-pub(crate) fn send(
-    conn: &TcpStream,
-    kind: Kind,
-    flag: bool,
-    generation: Generation,
-    payload: &[u8],
-) -> Result {
-    let frame = Frame {
-        kind,
-        flag,
-        generation,
-        records: 0,
-        len: payload.len() as u32,
-    };
-    conn.send(&[&frame.seal(crc32c, payload), payload], false)
+/// This node's direction of a connection.
+pub(crate) struct Outbox {
+    conn: Arc<TcpStream>,
+    turn: Turn,
+}
+
+impl Outbox {
+    /// Of a connection on which nothing was sent yet.
+    pub(crate) fn new(conn: &Arc<TcpStream>) -> Outbox {
+        Outbox {
+            conn: conn.clone(),
+            turn: Turn::default(),
+        }
+    }
+
+    /// Sends a control frame.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub(crate) fn send(
+        &mut self,
+        kind: Kind,
+        flag: bool,
+        generation: Generation,
+        payload: &[u8],
+    ) -> Result {
+        let frame = Frame {
+            kind,
+            flag,
+            generation,
+            records: 0,
+            len: payload.len() as u32,
+            number: self.turn.take(),
+        };
+        self.conn
+            .send(&[&frame.seal(crc32c, payload), payload], false)
+    }
+
+    /// Sends records that follow each other: frame, headers and data, these straight from the log.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub(crate) fn send_run(
+        &mut self,
+        run: &Run,
+        generation: Generation,
+        spans: &[PmemSpan<'_>; 2],
+        more: bool,
+    ) -> Result {
+        let frame = Frame::of_run(run, generation, self.turn.take());
+        self.conn.send_pmem(&frame.seal(crc32c, &[]), spans, more)
+    }
 }
 
 /// What has arrived on a connection. One call takes as much as there is: many frames, or the larger
@@ -38,16 +77,23 @@ pub(crate) struct Inbox<'a> {
     /// Where what was not looked at yet begins and ends.
     begin: usize,
     end: usize,
+    turn: Turn,
 }
 
 impl<'a> Inbox<'a> {
-    /// An empty one. `buffer` has room for the largest frame that may come.
-    pub(crate) fn new(buffer: &'a mut [u8]) -> Inbox<'a> {
+    /// An empty one. `buffer` has room for the largest frame that may come; `turn` says which is due.
+    pub(crate) fn new(buffer: &'a mut [u8], turn: Turn) -> Inbox<'a> {
         Inbox {
             buffer,
             begin: 0,
             end: 0,
+            turn,
         }
+    }
+
+    /// Goes on in another buffer, when nothing is left in this one.
+    pub(crate) fn into_turn(self) -> Turn {
+        self.turn
     }
 
     /// The next frame and its payload. `idle` is called whenever nothing arrived for the connection's
@@ -55,8 +101,8 @@ impl<'a> Inbox<'a> {
     ///
     /// # Errors
     ///
-    /// `EBADMSG` when the bytes are no frame or do not verify: nothing after them can be found, the
-    /// caller closes the connection. `idle`'s and the connection's.
+    /// `EBADMSG` when the bytes are no frame, do not verify, or are not the frame that is due: the caller
+    /// closes the connection. `idle`'s and the connection's.
     pub(crate) fn next(
         &mut self,
         conn: &TcpStream,
@@ -76,6 +122,7 @@ impl<'a> Inbox<'a> {
             body
         };
         Frame::verify(crc32c, &head, sealed).map_err(bad)?;
+        self.turn.check(&frame).map_err(bad)?;
         Ok((frame, body))
     }
 
@@ -118,6 +165,9 @@ impl<'a> Inbox<'a> {
 }
 
 fn bad(e: FrameError) -> Error {
-    ratelimited!(pr_warn, "a peer sent bytes that are no frame: {e:?}\n");
+    ratelimited!(
+        pr_warn,
+        "a peer sent what is no frame, or not the next one: {e:?}\n"
+    );
     EBADMSG
 }

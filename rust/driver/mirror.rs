@@ -6,7 +6,7 @@
 
 use crate::{
     append,
-    frames::{self, Inbox},
+    frames::{Inbox, Outbox},
     handover,
     journal::Journal,
     recovery,
@@ -22,7 +22,7 @@ use core_crate::{
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
     sending::Sent,
     units::{Op, Seq},
-    wire::{Ack, Frame, Hello, Kind, Refusal, ACK_BYTES, FRAME_BYTES, REFUSAL_BYTES},
+    wire::{Ack, Hello, Kind, Refusal, Turn, ACK_BYTES, FRAME_BYTES, REFUSAL_BYTES},
 };
 use kapi_crate::{
     net::{TcpListener, TcpStream},
@@ -194,8 +194,9 @@ fn session(set: &Arc<Set>, stop: &StopToken) -> Result {
     conn.set_recv_timeout_ms((interval / 1_000_000).max(1));
     conn.set_user_timeout_ms(u32::try_from(patience_ms).unwrap_or(u32::MAX));
     set.link.hold(&conn)?;
-    let result = greet(set, journal, &conn, patience_ms).and_then(|have| match have {
-        Some(have) => mirror(set, journal, &conn, &have, stop),
+    let mut out = Outbox::new(&conn);
+    let result = greet(set, journal, &conn, &mut out, patience_ms).and_then(|have| match have {
+        Some(have) => mirror(set, journal, &conn, out, have, stop),
         None => Ok(()),
     });
     set.link.drop_conn();
@@ -210,6 +211,8 @@ struct Have {
     trusted: bool,
     /// Then, how far it goes.
     ends: Ack,
+    /// Which of its frames comes next.
+    turn: Turn,
 }
 
 /// HELLO and its answer. `Ok(None)`: there is nothing to mirror to; the phase says what happened.
@@ -218,6 +221,7 @@ fn greet(
     set: &Arc<Set>,
     journal: &Journal,
     conn: &TcpStream,
+    out: &mut Outbox,
     patience_ms: u64,
 ) -> Result<Option<Have>> {
     let (mine, hello) = {
@@ -235,9 +239,9 @@ fn greet(
         let hello = Hello::of_owner(&mine, reign, set.members_wanted, set.record.is_some());
         (mine, hello)
     };
-    frames::send(conn, Kind::Hello, false, mine.generation, &hello.seal())?;
+    out.send(Kind::Hello, false, mine.generation, &hello.seal())?;
     let mut buffer = [0u8; FRAME_BYTES + ACK_BYTES];
-    let mut inbox = Inbox::new(&mut buffer);
+    let mut inbox = Inbox::new(&mut buffer, Turn::default());
     let until = time::now_ns() + patience_ms * 1_000_000;
     let late = || {
         if time::now_ns() < until {
@@ -257,6 +261,7 @@ fn greet(
                 hello,
                 trusted: frame.flag,
                 ends,
+                turn: inbox.into_turn(),
             };
             let heads = || journal.lanes.iter().map(|l| l.lane.head());
             if let Some(lane) = ends.ahead(heads()) {
@@ -324,6 +329,7 @@ impl Session {
 /// How far a session has sent the log.
 struct Sending {
     session: Arc<Session>,
+    out: Outbox,
     sent: Sent,
     /// When something was sent last.
     last: u64,
@@ -342,7 +348,7 @@ impl Sending {
                 // A record that is not retired can't be gone while the session lasts.
                 let run = lane.run(next, stop).ok_or(ESTALE)?;
                 next = next.saturating_add(u64::from(run.records));
-                send_run(set, journal, &self.session.conn, &run, next < stop)?;
+                self.send_run(set, journal, &run, next < stop)?;
                 self.sent.sent(lane.index(), &run);
                 records = records.saturating_add(u64::from(run.records));
             }
@@ -352,6 +358,17 @@ impl Sending {
         }
         self.sent.gathered(records);
         Ok(records)
+    }
+
+    /// Records that follow each other: frame, headers and data, straight from the log.
+    fn send_run(&mut self, set: &Set, journal: &Journal, run: &Run, more: bool) -> Result {
+        let heads = RECORD_HEADER_BYTES * usize::from(run.records);
+        let spans = [
+            set.log.span(run.headers_at as usize, heads)?,
+            set.log
+                .span(run.data_at as usize, run.data_bytes as usize)?,
+        ];
+        self.out.send_run(run, journal.reign(), &spans, more)
     }
 }
 
@@ -391,7 +408,8 @@ fn mirror(
     set: &Arc<Set>,
     journal: &Journal,
     conn: &Arc<TcpStream>,
-    have: &Have,
+    out: Outbox,
+    have: Have,
     stop: &StopToken,
 ) -> Result {
     // From here on space is only freed when the partner has the mark, so the records behind this
@@ -426,9 +444,9 @@ fn mirror(
     )?;
     let listener = {
         let name = set.name;
-        let (set, session) = (set.clone(), session.clone());
+        let (set, session, turn) = (set.clone(), session.clone(), have.turn);
         Thread::spawn(format_args!("rcopy_ack/{}", name.as_str()), move |_| {
-            let end = hear(&set, &session);
+            let end = hear(&set, &session, turn);
             pr_info!(
                 "set {}: the partner's session ends: {end:?}\n",
                 set.name.as_str()
@@ -442,6 +460,7 @@ fn mirror(
         Ok(_) => {
             *set.link.sending.lock() = Some(Sending {
                 session: session.clone(),
+                out,
                 sent: Sent::beginning(&begin, &have.ends),
                 last: 0,
             });
@@ -553,7 +572,7 @@ impl Sender<'_> {
     fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
         self.sending(|s| {
             s.last = time::now_ns();
-            frames::send(&s.session.conn, kind, flag, self.journal.reign(), payload)
+            s.out.send(kind, flag, self.journal.reign(), payload)
         })
     }
 
@@ -624,27 +643,15 @@ impl Sender<'_> {
     }
 }
 
-/// Records that follow each other: frame, headers and data, straight from the log.
-fn send_run(set: &Set, journal: &Journal, conn: &TcpStream, run: &Run, more: bool) -> Result {
-    let heads = RECORD_HEADER_BYTES * usize::from(run.records);
-    let frame = Frame::of_run(run, journal.reign());
-    let spans = [
-        set.log.span(run.headers_at as usize, heads)?,
-        set.log
-            .span(run.data_at as usize, run.data_bytes as usize)?,
-    ];
-    conn.send_pmem(&frame.seal(crc32c, &[]), &spans, more)
-}
-
 /// The other thread: hears what is durable at the partner until the session ends.
 #[inline(never)]
-fn hear(set: &Arc<Set>, session: &Session) -> Result {
+fn hear(set: &Arc<Set>, session: &Session, turn: Turn) -> Result {
     let journal = set.journal().ok_or(EINVAL)?;
     let (interval, misses) = set.settings.heartbeat();
     let mut beat = Heartbeat::new(interval, misses, time::now_ns());
     // Some acknowledgements at once.
     let mut buffer = [0u8; 2 * (FRAME_BYTES + ACK_BYTES)];
-    let mut inbox = Inbox::new(&mut buffer);
+    let mut inbox = Inbox::new(&mut buffer, turn);
     let mut stored = [0u64; MAX_LANES];
     loop {
         let dead = &session.dead;

@@ -3,7 +3,7 @@
 //! The other side of the partner link: a listener that answers HELLO and keeps the mirror.
 
 use crate::{
-    frames::{self, Inbox},
+    frames::{Inbox, Outbox},
     journal::Region,
     set::{Phase, Set},
 };
@@ -15,7 +15,7 @@ use core_crate::{
     partner::{self, Answer, Heartbeat},
     receiver::{Receiver, Records, Reject},
     units::Generation,
-    wire::{Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES},
+    wire::{Hello, Kind, Reason, Refusal, Turn, ACK_BYTES, FRAME_BYTES, HELLO_BYTES},
 };
 use kapi_crate::{
     net::{TcpListener, TcpStream},
@@ -102,7 +102,8 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     let patience = interval.saturating_mul(u64::from(misses));
     conn.set_recv_timeout_ms((interval / 1_000_000).max(1));
     conn.set_user_timeout_ms(u32::try_from(patience / 1_000_000).unwrap_or(u32::MAX));
-    let mut inbox = Inbox::new(buffer);
+    let mut inbox = Inbox::new(buffer, Turn::default());
+    let mut out = Outbox::new(conn);
     let until = time::now_ns().saturating_add(patience);
     let late = || {
         if time::now_ns() < until && set.phase() != Phase::Stopping {
@@ -117,14 +118,13 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     }
     let bytes: &[u8; HELLO_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
     let hello = Hello::open(bytes).map_err(|_| EBADMSG)?;
-    let Some(mut welcome) = decide(set, conn, &hello)? else {
+    let Some(mut welcome) = decide(set, &mut out, &hello)? else {
         return Ok(());
     };
     let durable = welcome.durable;
     let result = set.link.hold(conn).and_then(|()| {
         let mut have = [0u8; ACK_BYTES];
-        frames::send(
-            conn,
+        out.send(
             Kind::Welcome,
             welcome.trusted,
             durable.generation,
@@ -142,7 +142,7 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
                 "to be brought up to date"
             }
         );
-        receive(set, conn, &mut welcome, inbox)
+        receive(set, conn, &mut out, &mut welcome, inbox)
     });
     if welcome.trusted {
         *set.receiver.lock() = Some(welcome.receiver);
@@ -200,7 +200,7 @@ fn new_receiver(mine: &Super) -> Result<KBox<Receiver>> {
 
 /// Answers a HELLO. `Ok(Some)`: welcome, and durably so.
 #[inline(never)]
-fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<Welcome>> {
+fn decide(set: &Arc<Set>, out: &mut Outbox, hello: &Hello) -> Result<Option<Welcome>> {
     // A takeover or a step-down does not happen at the same time.
     let _control = set.control.lock();
     let mut durable = set.durable.lock();
@@ -223,7 +223,7 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<Welc
     match answer {
         Answer::Refuse(refusal) => {
             drop(durable);
-            frames::send(conn, Kind::Refuse, false, known, &refusal.seal())?;
+            out.send(Kind::Refuse, false, known, &refusal.seal())?;
             Ok(None)
         }
         Answer::Welcome {
@@ -275,6 +275,7 @@ fn decide(set: &Arc<Set>, conn: &TcpStream, hello: &Hello) -> Result<Option<Welc
 fn receive(
     set: &Arc<Set>,
     conn: &TcpStream,
+    out: &mut Outbox,
     session: &mut Welcome,
     mut inbox: Inbox<'_>,
 ) -> Result {
@@ -330,8 +331,8 @@ fn receive(
                 receiver.synced().map_err(reject)?;
                 complete(set, &durable)?;
                 session.trusted = true;
-                acknowledge(conn, receiver, durable.generation)?;
-                frames::send(conn, Kind::Complete, false, durable.generation, &[])?;
+                acknowledge(out, receiver, durable.generation)?;
+                out.send(Kind::Complete, false, durable.generation, &[])?;
                 continue;
             }
             Kind::Ping => {}
@@ -359,7 +360,7 @@ fn receive(
             continue;
         }
         unacknowledged = 0;
-        acknowledge(conn, receiver, durable.generation)?;
+        acknowledge(out, receiver, durable.generation)?;
     }
 }
 
@@ -387,15 +388,9 @@ fn store(set: &Set, receiver: &mut Receiver, records: u16, payload: &[u8]) -> Re
     Ok(())
 }
 
-fn acknowledge(conn: &TcpStream, receiver: &Receiver, reign: Generation) -> Result {
+fn acknowledge(out: &mut Outbox, receiver: &Receiver, reign: Generation) -> Result {
     let mut bytes = [0u8; ACK_BYTES];
-    frames::send(
-        conn,
-        Kind::Ack,
-        false,
-        reign,
-        receiver.ack().seal(&mut bytes),
-    )
+    out.send(Kind::Ack, false, reign, receiver.ack().seal(&mut bytes))
 }
 
 /// The owner has sent all: from now on this copy may be replayed.

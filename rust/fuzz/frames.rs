@@ -68,6 +68,8 @@ fn sealed(kind: Kind, records: u16, generation: Generation, payload: &[u8]) -> V
         generation,
         records,
         len: payload.len() as u32,
+        // Nobody here goes by it: what it keeps out is sent, and the rest has to cope.
+        number: 0,
     };
     [&head.seal(crc, payload), payload].concat()
 }
@@ -604,7 +606,7 @@ impl Session {
     }
 }
 
-/// What the driver's `frames::recv` does with the bytes of a connection. `None`: it is closed.
+/// What the driver's `Inbox` does with the bytes of a connection. `None`: it is closed.
 fn receive(bytes: &[u8]) -> Option<(Frame, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<FRAME_BYTES>()?;
     let frame = Frame::open(head).ok()?;

@@ -7,7 +7,7 @@ use crate::{
     append,
     errno::{Errno, Result},
     exec::{self, Event, MS},
-    frames::{self, exactly},
+    frames::{exactly, Inbox, Outbox},
     handover,
     journal::Journal,
     media::crc,
@@ -17,15 +17,15 @@ use crate::{
     set::{Phase, Set},
 };
 use core_crate::{
-    format::{Role, Super, RECORD_HEADER_BYTES},
-    lane::{stage, Run},
+    format::{Role, Super},
+    lane::stage,
     limits::MAX_LANES,
     ownership::{self, Found},
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
     plant::{planted, Plant},
     sending::Sent,
     units::{Op, Seq},
-    wire::{Ack, Frame, Hello, Kind, Refusal},
+    wire::{Ack, Hello, Kind, Refusal},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -112,8 +112,9 @@ async fn session(set: &Rc<Set>) -> Result {
     let patience = set.cfg().patience();
     let conn = set.world.net.connect(set.node, patience).await?;
     set.link.hold(set, &conn)?;
-    let result = match greet(set, &journal, &conn).await {
-        Ok(Some(have)) => mirror(set, &journal, &conn, &have).await,
+    let mut out = Outbox::new(&conn);
+    let result = match greet(set, &journal, &conn, &mut out).await {
+        Ok(Some(have)) => mirror(set, &journal, &conn, out, have).await,
         Ok(None) => Ok(()),
         Err(e) => Err(e),
     };
@@ -126,10 +127,16 @@ struct Have {
     hello: Hello,
     trusted: bool,
     ends: Ack,
+    inbox: Inbox,
 }
 
 /// HELLO and its answer. `Ok(None)`: there is nothing to mirror to; the phase says what happened.
-async fn greet(set: &Rc<Set>, journal: &Journal, conn: &Stream) -> Result<Option<Have>> {
+async fn greet(
+    set: &Rc<Set>,
+    journal: &Journal,
+    conn: &Stream,
+    out: &mut Outbox,
+) -> Result<Option<Have>> {
     let mine = set.durable.borrow().ok_or(Errno::Invalid)?;
     if mine.role != Role::Owner {
         return Ok(None);
@@ -140,14 +147,7 @@ async fn greet(set: &Rc<Set>, journal: &Journal, conn: &Stream) -> Result<Option
         mine.generation.next().ok_or(Errno::Invalid)?
     };
     let hello = Hello::of_owner(&mine, reign, set.cfg().members, set.record.is_some());
-    frames::send(
-        set,
-        conn,
-        Kind::Hello,
-        false,
-        mine.generation,
-        &hello.seal(),
-    )?;
+    out.send(set, Kind::Hello, false, mine.generation, &hello.seal())?;
     let until = exec::now() + set.cfg().patience();
     let late = || {
         if exec::now() < until {
@@ -156,7 +156,8 @@ async fn greet(set: &Rc<Set>, journal: &Journal, conn: &Stream) -> Result<Option
             Err(Errno::TimedOut)
         }
     };
-    let (frame, payload) = frames::recv(conn, set.cfg().interval(), late).await?;
+    let mut inbox = Inbox::new(conn);
+    let (frame, payload) = inbox.next(set.cfg().interval(), late).await?;
     set.link.hear();
     match frame.kind {
         Kind::Welcome if frame.generation != hello.reign => Err(Errno::BadMsg),
@@ -177,6 +178,7 @@ async fn greet(set: &Rc<Set>, journal: &Journal, conn: &Stream) -> Result<Option
                 hello,
                 trusted,
                 ends,
+                inbox,
             }))
         }
         Kind::Refuse => {
@@ -208,7 +210,13 @@ struct Session {
     ended: Cell<bool>,
 }
 
-async fn mirror(set: &Rc<Set>, journal: &Rc<Journal>, conn: &Stream, have: &Have) -> Result {
+async fn mirror(
+    set: &Rc<Set>,
+    journal: &Rc<Journal>,
+    conn: &Stream,
+    out: Outbox,
+    have: Have,
+) -> Result {
     let holds = |d: Super| {
         have.hello.holds(&d) || is(Mistake::AnswerOutlived) && d.generation == journal.reign()
     };
@@ -235,8 +243,9 @@ async fn mirror(set: &Rc<Set>, journal: &Rc<Journal>, conn: &Stream, have: &Have
     }
     {
         let (set, journal, session) = (set.clone(), journal.clone(), session.clone());
+        let inbox = have.inbox;
         exec::spawn(Some(set.node), async move {
-            let end = hear(&set, &journal, &session).await;
+            let end = hear(&set, &journal, &session, inbox).await;
             set.say(|| format!("the partner's session ends: {end:?}"));
             session.dead.set(true);
             session.conn.shutdown(&set.world.net);
@@ -249,6 +258,7 @@ async fn mirror(set: &Rc<Set>, journal: &Rc<Journal>, conn: &Stream, have: &Have
         set,
         journal,
         session: &session,
+        out,
         sent: Sent::beginning(&begin, &have.ends),
         mark_sent: begin.counter,
         last_sent: 0,
@@ -273,6 +283,7 @@ struct Sender<'a> {
     set: &'a Rc<Set>,
     journal: &'a Journal,
     session: &'a Session,
+    out: Outbox,
     sent: Sent,
     mark_sent: u64,
     last_sent: u64,
@@ -327,7 +338,7 @@ impl Sender<'_> {
     fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
         self.last_sent = exec::now();
         let reign = self.journal.reign();
-        frames::send(self.set, &self.session.conn, kind, flag, reign, payload)
+        self.out.send(self.set, kind, flag, reign, payload)
     }
 
     /// Sends what the lanes have; answers whether there was anything.
@@ -339,7 +350,7 @@ impl Sender<'_> {
             let stop = lane.head().min(next.saturating_add(BATCH));
             while next < stop {
                 let run = lane.run(next, stop).ok_or(Errno::Stale)?;
-                send_run(self.set, self.journal, &self.session.conn, &run)?;
+                self.out.send_run(self.set, &run, self.journal.reign())?;
                 next += u64::from(run.records);
                 self.sent.sent(lane.index(), &run);
                 records += u64::from(run.records);
@@ -399,22 +410,8 @@ impl Sender<'_> {
     }
 }
 
-/// Records that follow each other: frame, headers and data, straight from the log.
-fn send_run(set: &Set, journal: &Journal, conn: &Stream, run: &Run) -> Result {
-    let heads = RECORD_HEADER_BYTES * usize::from(run.records);
-    let frame = Frame::of_run(run, journal.reign());
-    let mut all = frame.seal(crc, &[]).to_vec();
-    set.log
-        .with(run.headers_at, heads, |b| all.extend_from_slice(b));
-    set.log.with(run.data_at, run.data_bytes as usize, |b| {
-        all.extend_from_slice(b)
-    });
-    set.say(|| format!("sends {} records", run.records));
-    conn.send(&set.world.net, &all)
-}
-
 /// The other thread: hears what is durable at the partner until the session ends.
-async fn hear(set: &Rc<Set>, journal: &Journal, session: &Session) -> Result {
+async fn hear(set: &Rc<Set>, journal: &Journal, session: &Session, mut inbox: Inbox) -> Result {
     let (interval, misses) = (set.cfg().interval(), set.cfg().misses);
     let mut beat = Heartbeat::new(interval, misses, exec::now());
     let mut stored = [0u64; MAX_LANES];
@@ -428,7 +425,7 @@ async fn hear(set: &Rc<Set>, journal: &Journal, session: &Session) -> Result {
                 Ok(())
             }
         };
-        let (frame, payload) = frames::recv(&session.conn, interval, idle).await?;
+        let (frame, payload) = inbox.next(interval, idle).await?;
         exec::preempt().await;
         beat.heard(exec::now());
         set.link.hear();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The partner link: connections as TCP has them. Bytes arrive late, and in order; a connection that is
-//! reset loses the end of what was sent; what one end closed may still be arriving at the other. A bit
-//! may turn that the link's checksum does not see.
+//! reset loses the end of what was sent; what one end closed may still be arriving at the other. Now and
+//! then something goes wrong that the link's checksum does not see: a bit turns, a message is lost, comes
+//! twice, or overtakes another.
 
 use crate::{
     errno::{Errno, Result},
     exec::{self, Event, MS},
+    schedule::Harm,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -69,8 +71,8 @@ pub struct Net {
     /// From which node nothing arrives at the other, until when.
     pub cut_until: [Cell<u64>; 2],
     pub slow_until: Cell<u64>,
-    /// Messages until one arrives with a wrong bit; 0: none does.
-    pub corrupt: Cell<u64>,
+    /// How many messages from now one does not arrive as it was sent.
+    pub corrupt: Cell<Option<(u64, Harm)>>,
     conns: RefCell<Vec<Rc<Connection>>>,
     listeners: [RefCell<Option<Rc<Listener>>>; 2],
 }
@@ -83,6 +85,21 @@ impl Net {
         now.max(self.cut_until[from].get())
             .saturating_add(latency)
             .max(last)
+    }
+
+    /// What happens to the message that is sent now. One overtakes another only where that is still on
+    /// its way.
+    fn harm(&self, empty: bool) -> Option<Harm> {
+        let (n, harm) = self.corrupt.get()?;
+        if n > 1 {
+            self.corrupt.set(Some((n - 1, harm)));
+            return None;
+        }
+        if harm == Harm::Overtakes && empty {
+            return None;
+        }
+        self.corrupt.set(None);
+        Some(harm)
     }
 
     pub fn listen(&self, node: usize) -> Rc<Listener> {
@@ -152,7 +169,7 @@ impl Net {
             c.set(0);
         }
         self.slow_until.set(0);
-        self.corrupt.set(0);
+        self.corrupt.set(None);
     }
 }
 
@@ -184,21 +201,32 @@ impl Stream {
             return Ok(());
         }
         let mut bytes = bytes.to_vec();
-        match net.corrupt.get() {
-            0 => {}
-            1 => {
-                net.corrupt.set(0);
-                let bits = bytes.len() as u64 * 8;
-                let bit = exec::rand(|r| r.below(bits)) as usize;
-                bytes[bit / 8] ^= 1 << (bit % 8);
-                exec::log(|| format!("bit {bit} of a message of {} bytes turns", bits / 8));
-            }
-            n => net.corrupt.set(n - 1),
-        }
         let mut p = c.pipes[to].borrow_mut();
+        let harm = net.harm(p.queue.is_empty());
+        if let Some(harm) = harm {
+            exec::log(|| format!("a message of {} bytes: {harm:?}", bytes.len()));
+        }
         let at = net.arrival(c.nodes[self.end], p.last);
         p.last = at;
-        p.queue.push_back((at, bytes));
+        match harm {
+            None => p.queue.push_back((at, bytes)),
+            Some(Harm::Bit) => {
+                let bit = exec::rand(|r| r.below(bytes.len() as u64 * 8)) as usize;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                p.queue.push_back((at, bytes));
+            }
+            Some(Harm::Lost) => {}
+            Some(Harm::Twice) => {
+                p.queue.push_back((at, bytes.clone()));
+                p.queue.push_back((at, bytes));
+            }
+            Some(Harm::Overtakes) => {
+                let before = p.queue.pop_back();
+                p.queue
+                    .push_back((before.as_ref().map_or(at, |(at, _)| *at), bytes));
+                p.queue.extend(before.map(|(_, bytes)| (at, bytes)));
+            }
+        }
         drop(p);
         c.wake[to].signal();
         Ok(())

@@ -75,6 +75,8 @@ mistakes! {
     HeldUnproved,
     /// A node that has owned the set since goes by where its copy ended before.
     ReceiverKept,
+    /// Nobody looks whether a frame is the one that comes next.
+    TurnIgnored,
 }
 
 thread_local! {

@@ -54,9 +54,10 @@ pub enum What {
     Flaky {
         ns: u64,
     },
-    /// A bit of the n-th message from now turns.
+    /// Of the n-th message from now a bit turns, or it does not come as it was sent.
     Corrupt {
         nth: u64,
+        how: Harm,
     },
     SlowLink {
         ns: u64,
@@ -92,6 +93,16 @@ pub enum What {
         node: usize,
         down: u64,
     },
+}
+
+/// What TCP keeps messages from, and what its checksum of 16 bits may let through all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Harm {
+    Bit,
+    Lost,
+    Twice,
+    /// It comes in front of the one before it.
+    Overtakes,
 }
 
 /// Seen from the node where something happens.
@@ -212,6 +223,13 @@ fn fault(cfg: &Config, rng: &mut Rng) -> What {
         11 => What::Reset,
         12 => What::Corrupt {
             nth: 1 + rng.below(20),
+            how: rng.pick(&[
+                Harm::Bit,
+                Harm::Bit,
+                Harm::Lost,
+                Harm::Twice,
+                Harm::Overtakes,
+            ]),
         },
         13 => What::SlowLink { ns: ns(rng) },
         14 => What::SlowDisk {

@@ -5,7 +5,7 @@
 use crate::{
     errno::{Errno, Result},
     exec::{self, MS},
-    frames::{self, exactly},
+    frames::{exactly, Inbox, Outbox},
     media::crc,
     net::Stream,
     plant::{is, Mistake},
@@ -46,17 +46,19 @@ async fn serve(set: &Rc<Set>, conn: &Stream) -> Result {
             Err(Errno::TimedOut)
         }
     };
-    let (frame, payload) = frames::recv(conn, set.cfg().interval(), late).await?;
+    let mut inbox = Inbox::new(conn);
+    let mut out = Outbox::new(conn);
+    let (frame, payload) = inbox.next(set.cfg().interval(), late).await?;
     if frame.kind != Kind::Hello {
         return Err(Errno::BadMsg);
     }
     let hello = Hello::open(exactly(&payload)?).map_err(|_| Errno::BadMsg)?;
-    let Some(mut session) = decide(set, conn, &hello).await? else {
+    let Some(mut session) = decide(set, &mut out, &hello).await? else {
         return Ok(());
     };
     let mut result = set.link.hold(set, conn);
     if result.is_ok() {
-        result = welcome(set, conn, &mut session).await;
+        result = welcome(set, inbox, &mut out, &mut session).await;
     }
     if session.trusted {
         *set.receiver.borrow_mut() = Some(session.receiver);
@@ -74,16 +76,16 @@ struct Welcome {
     receiver: Box<Receiver>,
 }
 
-async fn welcome(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result {
+async fn welcome(set: &Rc<Set>, inbox: Inbox, out: &mut Outbox, session: &mut Welcome) -> Result {
     let (reign, trusted) = (session.durable.generation, session.trusted);
     let mut bytes = [0u8; ACK_BYTES];
     let have = session.receiver.ack();
     let have = have.seal(&mut bytes);
-    frames::send(set, conn, Kind::Welcome, trusted, reign, have)?;
+    out.send(set, Kind::Welcome, trusted, reign, have)?;
     set.link.hear();
     set.link.set_up(true);
     set.say(|| format!("mirrors in generation {reign}, trusted: {trusted}"));
-    receive(set, conn, session).await
+    receive(set, inbox, out, session).await
 }
 
 /// Finds out where this node's copy ends, which is complete. `None`: it is damaged.
@@ -100,7 +102,7 @@ fn resume(set: &Set, mine: &Super, known: Option<Box<Receiver>>) -> Option<Box<R
 }
 
 /// Answers a HELLO. `Ok(Some)`: welcome, and durably so.
-async fn decide(set: &Rc<Set>, conn: &Stream, hello: &Hello) -> Result<Option<Welcome>> {
+async fn decide(set: &Rc<Set>, out: &mut Outbox, hello: &Hello) -> Result<Option<Welcome>> {
     // A takeover or a step-down does not happen at the same time.
     let _control = set.control.lock().await;
     let durable = *set.durable.borrow();
@@ -122,7 +124,7 @@ async fn decide(set: &Rc<Set>, conn: &Stream, hello: &Hello) -> Result<Option<We
     };
     match answer {
         Answer::Refuse(refusal) => {
-            frames::send(set, conn, Kind::Refuse, false, known, &refusal.seal())?;
+            out.send(set, Kind::Refuse, false, known, &refusal.seal())?;
             Ok(None)
         }
         Answer::Welcome {
@@ -179,7 +181,12 @@ async fn decide(set: &Rc<Set>, conn: &Stream, hello: &Hello) -> Result<Option<We
     }
 }
 
-async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result {
+async fn receive(
+    set: &Rc<Set>,
+    mut inbox: Inbox,
+    out: &mut Outbox,
+    session: &mut Welcome,
+) -> Result {
     let durable = session.durable;
     let receiver = &mut *session.receiver;
     let key = Set::key(&durable.uuid);
@@ -204,7 +211,7 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
                 Ok(())
             }
         };
-        let (frame, payload) = frames::recv(conn, interval, idle).await?;
+        let (frame, payload) = inbox.next(interval, idle).await?;
         exec::preempt().await;
         let older = frame.generation != durable.generation && !planted(Plant::OlderFrames);
         if !here(set) || older {
@@ -235,7 +242,7 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
                     };
                     if is(Mistake::AckBeforeStored) {
                         receiver.stored(place.verified(sum).map_err(bad)?);
-                        acknowledge(set, conn, receiver, durable.generation)?;
+                        acknowledge(set, out, receiver, durable.generation)?;
                         exec::pass(0, 3 * MS).await;
                     }
                     if !mine.is_empty() {
@@ -264,8 +271,8 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
                 receiver.synced().map_err(bad)?;
                 complete(set, &durable)?;
                 session.trusted = true;
-                acknowledge(set, conn, receiver, durable.generation)?;
-                frames::send(set, conn, Kind::Complete, false, durable.generation, &[])?;
+                acknowledge(set, out, receiver, durable.generation)?;
+                out.send(set, Kind::Complete, false, durable.generation, &[])?;
                 continue;
             }
             Kind::Ping => {}
@@ -283,17 +290,17 @@ async fn receive(set: &Rc<Set>, conn: &Stream, session: &mut Welcome) -> Result 
             _ => return Err(Errno::BadMsg),
         }
         // Cumulative: while more is waiting to be read, one acknowledgement will do for all of it.
-        if frame.kind == Kind::Records && conn.readable() {
+        if frame.kind == Kind::Records && inbox.readable() {
             continue;
         }
-        acknowledge(set, conn, receiver, durable.generation)?;
+        acknowledge(set, out, receiver, durable.generation)?;
     }
 }
 
-fn acknowledge(set: &Set, conn: &Stream, receiver: &Receiver, reign: Generation) -> Result {
+fn acknowledge(set: &Set, out: &mut Outbox, receiver: &Receiver, reign: Generation) -> Result {
     let mut bytes = [0u8; ACK_BYTES];
     let ack = receiver.ack();
-    frames::send(set, conn, Kind::Ack, false, reign, ack.seal(&mut bytes))
+    out.send(set, Kind::Ack, false, reign, ack.seal(&mut bytes))
 }
 
 /// The owner has sent all: from now on this copy may be replayed.

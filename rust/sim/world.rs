@@ -413,7 +413,7 @@ impl World {
                     }
                 });
             }
-            What::Corrupt { nth } => self.net.corrupt.set(*nth),
+            What::Corrupt { nth, how } => self.net.corrupt.set(Some((*nth, *how))),
             What::SlowLink { ns } => self.net.slow_until.set(until(ns)),
             What::SlowDisk { disk, ns } => {
                 disks(*disk)

@@ -14,8 +14,8 @@ use core_crate::{
     limits,
     units::{Extent, Generation, Op, Seq},
     wire::{
-        Ack, Frame, FrameError, Hello, Kind, Reason, Refusal, ACK_BYTES, FRAME_BYTES, HELLO_BYTES,
-        REFUSAL_BYTES,
+        Ack, Frame, FrameError, Hello, Kind, Reason, Refusal, Turn, ACK_BYTES, FRAME_BYTES,
+        HELLO_BYTES, REFUSAL_BYTES,
     },
 };
 use proptest::prelude::*;
@@ -63,6 +63,7 @@ fn frame(kind: Kind, len: usize) -> Frame {
         generation: Generation(3),
         records: u16::from(kind == Kind::Records),
         len: len as u32,
+        number: 0x0102_0304_0506_0708,
     }
 }
 
@@ -199,6 +200,35 @@ fn every_flipped_bit_is_refused() {
 }
 
 #[test]
+fn frames_come_in_turn() {
+    let sent: Vec<Frame> = {
+        let mut turn = Turn::default();
+        let of = |number| Frame {
+            number,
+            ..frame(Kind::Ping, 0)
+        };
+        (0..4).map(|_| of(turn.take())).collect()
+    };
+    // What arrives, and how many of it are taken: none behind the first that is not the next one.
+    for (arrives, taken) in [
+        (&[0, 1, 2, 3][..], 4),
+        (&[0, 2, 3], 1),
+        (&[1, 2], 0),
+        (&[0, 1, 1, 2], 2),
+        (&[0, 2, 1, 3], 1),
+        (&[0, 0], 1),
+    ] {
+        let mut turn = Turn::default();
+        let frames = arrives.iter().map(|i: &usize| &sent[*i]);
+        let n = frames.take_while(|f| turn.check(f).is_ok()).count();
+        assert_eq!(n, taken, "{arrives:?}");
+        let (number, due) = (taken as u64 + 7, taken as u64);
+        let wrong = Frame { number, ..sent[0] };
+        assert_eq!(turn.check(&wrong), Err(FrameError::Turn { number, due }));
+    }
+}
+
+#[test]
 fn every_flipped_bit_of_a_frame_is_refused() {
     let payload = hello().seal();
     let mut words = [0; ACK_BYTES];
@@ -263,7 +293,7 @@ fn another_sets_key_is_refused() {
 
 #[test]
 fn other_versions_are_refused() {
-    for version in [0u32, 1, 4, u32::MAX] {
+    for version in [0u32, 1, 5, u32::MAX] {
         let mut s = superblock(geometry()).seal(crc);
         s[8..12].copy_from_slice(&version.to_le_bytes());
         let sum = crc(!0, &s[16..]);
@@ -486,6 +516,7 @@ fn frame_lengths_are_bounded() {
                     generation: Generation(1),
                     records,
                     len: *len,
+                    number: 0,
                 };
                 Frame::open(&f.seal(crc, &[])).is_ok()
             })
@@ -674,10 +705,10 @@ const CANCEL_HEX: &str = "\
     d99c62830000000006050403020100000d0c0b0a000000000000443322110000\n\
     01050403020100000000000006000000070000000a0908070000030100000000";
 const HELLO_HEX: &str = "\
-    0300000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
+    0400000003000000102132435465768798a9bacbdcedfe0f7061697200000000\n\
     0000000000000000000000000000000000000000000000000000000000000000\n\
     0000000000000000000000000000000000000000000000000401010002000200\n\
     1000000004000000000008000000000004030201010000000500000000000000\n\
     0900000000000000";
 const FRAME_HEX: &str = "\
-    7263463188f561b9010100008800000003000000000000000000000000000000";
+    7263463129fc315a010100008800000003000000000000000807060504030201";

@@ -675,7 +675,7 @@ fn versions() {
     );
     assert!(
         a.out
-            .contains("log format 2, ownership record 1, partner protocol 3"),
+            .contains("log format 2, ownership record 1, partner protocol 4"),
         "{}",
         a.out
     );
@@ -688,21 +688,21 @@ fn versions() {
     // What the module says of itself, which may be another version than the tool's.
     let mut there = there;
     let info = |format: u32| {
-        let all = json!({"module_version": "9", "format_version": format, "protocol_version": 3});
+        let all = json!({"module_version": "9", "format_version": format, "protocol_version": 4});
         fake::answer(&rcopy_crate::nl::names::INFO_ATTRS, &all)
     };
     there.told(&info(2));
     let lines = there.lines();
     assert!(
         lines.contains(
-            "module dm_remote_copy: 1.2, log format 2, partner protocol 3\nthe tool knows"
+            "module dm_remote_copy: 1.2, log format 2, partner protocol 4\nthe tool knows"
         ),
         "{lines}"
     );
     there.told(&info(3));
     assert!(there
         .lines()
-        .contains("1.2, log format 3, partner protocol 3\nThis tool cannot read the logs"));
+        .contains("1.2, log format 3, partner protocol 4\nThis tool cannot read the logs"));
     let j = rcopy(&["version", "--json"]).json();
     assert_eq!(
         (&j["log_format"], &j["tool"]),

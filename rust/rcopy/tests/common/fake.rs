@@ -191,7 +191,7 @@ pub fn fake() -> Fake {
         stats: vec![json!({"set": "s1", "counters": {"writes": 100},
             "latency": [{"stage": "logged", "count": 100, "sum_ns": 250_000, "buckets": buckets()},
                 {"stage": "shipped", "count": 0, "sum_ns": 0, "buckets": vec![0u64; 40]}]})],
-        info: json!({"module_version": "1.0", "format_version": 2, "protocol_version": 3, "sets": 1, "event_seq": 9,
+        info: json!({"module_version": "1.0", "format_version": 2, "protocol_version": 4, "sets": 1, "event_seq": 9,
             "events_suppressed": 2}),
         ..Fake::default()
     }
