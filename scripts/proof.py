@@ -89,7 +89,7 @@ def number(n):
 def table(report):
     """The report for people."""
     seconds = report["seconds"]
-    lines = [f"Crash proof of {report['commit']}", ""]
+    lines = [f"Crash proof of {report['commit'] or 'an unknown commit'}", ""]
     for key, layer, meaning in FIGURES:
         took = seconds.get(layer)
         took = "" if took is None else f"{took:,.0f} s"
