@@ -116,6 +116,27 @@ idle_owner_notices()
 	arrived a2-v
 }
 
+# Nobody tells an owner that its unit was taken, and it may read there still.
+reads_of_the_overthrown()
+{
+	local out
+	pair
+	io write $v1 0 4096 1
+	cut_link
+	wait_field a1-v partner disconnected
+	# Nobody has taken over. It looks before it answers.
+	io expect $v1 0 4096 1
+	field_is a1-v state serving
+	if out=$(python3 "$here/lib/pr.py" taken "$local2" 0xbad "$(holder_of "$local2")" "$(type_of_kind)" $v1 2>&1)
+	then
+		note "answered: $out"
+		return 1
+	fi
+	[[ $out == *EIO ]]
+	wait_state a1-v fenced
+	said 'serving -> fenced: '
+}
+
 # Both want to go on: whoever is first at the unit does, the other one does not.
 both_at_once()
 {
@@ -201,6 +222,7 @@ export FENCED=nvme
 tests "an owner holds its units" owner_holds \
 	"a takeover preempts an owner that writes" takeover_under_load \
 	"an idle owner notices" idle_owner_notices \
+	"an owner that was taken over from answers no read" reads_of_the_overthrown \
 	"both partners want to go on" both_at_once \
 	"a unit forgets its reservation" reservation_is_lost \
 	"and there is no record" reservation_is_lost_without_record

@@ -30,6 +30,7 @@ pub mod histogram;
 pub mod lag;
 pub mod lane;
 pub mod layout;
+pub mod lease;
 pub mod limits;
 pub mod merge;
 pub mod netlink;

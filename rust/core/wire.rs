@@ -91,7 +91,7 @@ struct RawFrame {
     records: U16,
     len: U32,
     generation: U32,
-    pad: U32,
+    heard: U32,
     number: U64,
 }
 
@@ -114,6 +114,8 @@ pub struct Frame {
     pub len: u32,
     /// Which frame of its direction of the connection it is, from 0 ([`Turn`]).
     pub number: u64,
+    /// A standby's: how many frames of the owner it has heard, modulo 2^32. An owner's: 0.
+    pub heard: u32,
 }
 
 /// Why bytes are no frame. The connection is closed: what follows cannot be found.
@@ -154,6 +156,12 @@ impl Turn {
         number
     }
 
+    /// The same, which is not sent yet.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.0
+    }
+
     /// A verified frame has come, and the next one is due.
     ///
     /// # Errors
@@ -180,6 +188,7 @@ impl Frame {
             records: run.records,
             len: headers.saturating_add(run.data_bytes),
             number,
+            heard: 0,
         }
     }
 
@@ -193,7 +202,7 @@ impl Frame {
             records: U16::new(self.records),
             len: U32::new(self.len),
             generation: U32::new(self.generation.0),
-            pad: U32::new(0),
+            heard: U32::new(self.heard),
             number: U64::new(self.number),
         };
         raw.crc = U32::new(Self::sum(crc, self.kind, raw.as_bytes(), payload));
@@ -244,6 +253,7 @@ impl Frame {
             records,
             len,
             number: raw.number.get(),
+            heard: raw.heard.get(),
         })
     }
 

@@ -18,6 +18,8 @@ use kernel::{prelude::*, sync::Arc};
 pub(crate) struct Outbox {
     conn: Arc<TcpStream>,
     turn: Turn,
+    /// How many frames of the owner have come, modulo 2^32.
+    heard: u32,
 }
 
 impl Outbox {
@@ -26,7 +28,18 @@ impl Outbox {
         Outbox {
             conn: conn.clone(),
             turn: Turn::default(),
+            heard: 0,
         }
+    }
+
+    /// The number of the next frame.
+    pub(crate) fn next(&self) -> u64 {
+        self.turn.next()
+    }
+
+    /// The owner's frame has come: what is sent from now on says so.
+    pub(crate) fn hears(&mut self, frame: &Frame) {
+        self.heard = frame.number.wrapping_add(1) as u32;
     }
 
     /// Sends a control frame.
@@ -48,6 +61,7 @@ impl Outbox {
             records: 0,
             len: payload.len() as u32,
             number: self.turn.take(),
+            heard: self.heard,
         };
         self.conn
             .send(&[&frame.seal(crc32c, payload), payload], false)

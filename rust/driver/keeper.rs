@@ -11,11 +11,11 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
-    ownership::{self, Claim, Found, PartnerLost, Watch},
+    ownership::{self, Claim, Found, Hold, PartnerLost, Watch},
     partner::{Heartbeat, Mirror},
     takeover::Asked,
 };
-use kapi_crate::{ratelimited, thread::StopToken, time};
+use kapi_crate::{bio::BlkStatus, ratelimited, thread::StopToken, time};
 use kernel::{prelude::*, sync::Arc};
 
 /// How often an owner looks after its units, milliseconds.
@@ -42,6 +42,7 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
             // Nobody else will ever own it.
             continue;
         }
+        keeper.settle_reads();
         match set.phase() {
             Phase::Standby => keeper.stand_by(),
             Phase::Waiting => keeper.miss_partner(),
@@ -67,6 +68,35 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
+    /// Answers reads that are done, if the units were this node's after that.
+    fn settle_reads(&mut self) {
+        let set = self.set;
+        let mut doubted = set.doubted();
+        if doubted.is_empty() {
+            return;
+        }
+        let held = || set.node_key().map(|me| units::hold(set, me));
+        let sure = !set.in_doubt() || held() == Some(Hold::Mine);
+        if !sure && set.phase() == Phase::Serving {
+            ratelimited!(
+                pr_warn,
+                "set {}: reads wait: a unit does not say that it is reserved for this node\n",
+                set.name.as_str()
+            );
+            // Who holds it then is looked at now.
+            self.watched = 0;
+            return set.doubt_again(doubted);
+        }
+        let status = match set.phase() {
+            Phase::Serving => BlkStatus::OK,
+            // What was read may be from the midst of the partner's replay.
+            _ => BlkStatus::IOERR,
+        };
+        while let Some(bio) = doubted.pop() {
+            bio.complete(status);
+        }
+    }
+
     fn stand_by(&mut self) {
         let set = self.set;
         self.lost_since = None;

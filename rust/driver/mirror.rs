@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
     format::{Role, MARK_BYTES, RECORD_HEADER_BYTES},
     lane::{stage, Run},
+    lease::{self, in_doubt, Lease},
     limits::MAX_LANES,
     merge::Position,
     ownership::{self, Found},
@@ -48,6 +49,12 @@ pub(crate) struct Link {
     stopped: AtomicBool,
     /// When the partner was last heard, nanoseconds; 0: not since the module was loaded.
     heard: AtomicU64,
+    /// The same, never forgotten.
+    last: AtomicU64,
+    /// When this was made.
+    made: u64,
+    /// Until when an owner may answer reads without a look at its units.
+    pub(crate) lease: Lease,
     /// Why the partner refused last, in the words of the protocol; 0: it did not.
     refused: AtomicU32,
     /// How far the session has sent the log. Whoever sends records holds it: the sender's thread, or
@@ -65,6 +72,9 @@ impl Link {
             up: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             heard: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            made: time::now_ns(),
+            lease: Lease::default(),
             refused: AtomicU32::new(0),
             sending: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
             open: AtomicBool::new(false),
@@ -92,7 +102,14 @@ impl Link {
     pub(crate) fn hear(&self) -> u64 {
         let now = time::now_ns();
         self.heard.store(now, Ordering::Release);
+        self.last.store(now, Ordering::Release);
         now
+    }
+
+    /// Until when an owner that is there after all may answer reads without a look at its units, by the
+    /// clock of [`time::now_ns`].
+    pub(crate) fn lease_ends(&self, patience: u64) -> u64 {
+        lease::ends(self.last.load(Ordering::Acquire), self.made, patience)
     }
 
     /// When something last did; 0: never.
@@ -147,6 +164,20 @@ impl Link {
         if let Some(l) = self.listener.lock().take() {
             l.shutdown();
         }
+    }
+}
+
+impl Set {
+    /// Whether what was read just now may have been the partner's already: reservations do not keep a
+    /// fenced owner from reading. Context: any.
+    #[inline]
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.reservation.is_some()
+            && in_doubt(self.mirror().unwrap_or(Mirror::Single), || {
+                self.link
+                    .lease
+                    .holds(time::boot_ns(), self.settings.patience())
+            })
     }
 }
 
@@ -239,6 +270,8 @@ fn greet(
         let hello = Hello::of_owner(&mine, reign, set.members_wanted, set.record.is_some());
         (mine, hello)
     };
+    set.link.lease.begin();
+    set.link.lease.sends(out.next(), time::boot_ns());
     out.send(Kind::Hello, false, mine.generation, &hello.seal())?;
     let mut buffer = [0u8; FRAME_BYTES + ACK_BYTES];
     let mut inbox = Inbox::new(&mut buffer, Turn::default());
@@ -255,6 +288,7 @@ fn greet(
     match frame.kind {
         Kind::Welcome if frame.generation != hello.reign => Err(EBADMSG),
         Kind::Welcome => {
+            set.link.lease.heard(frame.heard);
             set.link.refused.store(0, Ordering::Relaxed);
             let ends = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;
             let have = Have {
@@ -331,7 +365,7 @@ struct Sending {
     session: Arc<Session>,
     out: Outbox,
     sent: Sent,
-    /// When something was sent last.
+    /// When something was sent last, by the clock of [`time::boot_ns`].
     last: u64,
 }
 
@@ -347,17 +381,23 @@ impl Sending {
             while next < stop {
                 // A record that is not retired can't be gone while the session lasts.
                 let run = lane.run(next, stop).ok_or(ESTALE)?;
+                if records == 0 {
+                    self.sends(set);
+                }
                 next = next.saturating_add(u64::from(run.records));
                 self.send_run(set, journal, &run, next < stop)?;
                 self.sent.sent(lane.index(), &run);
                 records = records.saturating_add(u64::from(run.records));
             }
         }
-        if records > 0 {
-            self.last = time::now_ns();
-        }
         self.sent.gathered(records);
         Ok(records)
+    }
+
+    /// Something is about to be sent.
+    fn sends(&mut self, set: &Set) {
+        self.last = time::boot_ns();
+        set.link.lease.sends(self.out.next(), self.last);
     }
 
     /// Records that follow each other: frame, headers and data, straight from the log.
@@ -558,7 +598,7 @@ impl Sender<'_> {
             }
             let (interval, _) = self.set.settings.heartbeat();
             let last = self.sending(|s| Ok(s.last))?;
-            let idle = time::now_ns().saturating_sub(last);
+            let idle = time::boot_ns().saturating_sub(last);
             if idle >= interval {
                 self.control(Kind::Ping, false, &[])?;
                 continue;
@@ -571,7 +611,7 @@ impl Sender<'_> {
 
     fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
         self.sending(|s| {
-            s.last = time::now_ns();
+            s.sends(self.set);
             s.out.send(kind, flag, self.journal.reign(), payload)
         })
     }
@@ -665,6 +705,7 @@ fn hear(set: &Arc<Set>, session: &Session, turn: Turn) -> Result {
             }
         })?;
         beat.heard(set.link.hear());
+        set.link.lease.heard(frame.heard);
         match frame.kind {
             Kind::Ack => {
                 let ack = Ack::open(payload, journal.geometry.lanes()).map_err(|_| EBADMSG)?;

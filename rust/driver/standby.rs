@@ -118,6 +118,7 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     }
     let bytes: &[u8; HELLO_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
     let hello = Hello::open(bytes).map_err(|_| EBADMSG)?;
+    out.hears(&frame);
     let Some(mut welcome) = decide(set, &mut out, &hello)? else {
         return Ok(());
     };
@@ -130,7 +131,6 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
             durable.generation,
             welcome.receiver.ack().seal(&mut have),
         )?;
-        set.link.hear();
         set.link.set_up(true);
         pr_info!(
             "set {}: mirroring for the owner in generation {}, this copy is {}\n",
@@ -253,6 +253,8 @@ fn decide(set: &Arc<Set>, out: &mut Outbox, hello: &Hello) -> Result<Option<Welc
                     }
                 }
             }
+            // Before it is answered, and no takeover has begun: the owner may go by it.
+            set.link.hear();
             set.write_super(&mut durable, new)?;
             if step_down {
                 // Never replayed (rule 7): a later takeover reads the mirror.
@@ -301,6 +303,7 @@ fn receive(
             return Err(ESTALE);
         }
         beat.heard(set.link.hear());
+        out.hears(&frame);
         match frame.kind {
             Kind::Begin => {
                 let bytes: &[u8; MARK_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;

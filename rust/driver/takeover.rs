@@ -175,11 +175,29 @@ impl Takeover<'_> {
         set.revoke_session();
     }
 
+    /// An owner that is there after all answers reads until then without a look at its units.
+    fn wait_for_lease(&self) -> Result {
+        let set = self.set;
+        while set.reservation.is_some() {
+            let ends = set.link.lease_ends(set.settings.patience());
+            let left = ends.saturating_sub(time::now_ns());
+            if left == 0 {
+                break;
+            }
+            if set.phase() != Phase::TakingOver {
+                return Err(ESHUTDOWN);
+            }
+            time::msleep(left.div_ceil(1_000_000).min(100) as u32);
+        }
+        Ok(())
+    }
+
     fn fence(&mut self, say: Say<'_>) -> Result {
         let Some(mine) = self.mine else {
             return Err(EINVAL);
         };
         let me = Set::key_of(&mine);
+        self.wait_for_lease()?;
         // All or none: half a takeover would stop an owner that serves, and nobody would.
         units::answer(self.set, say).map_err(|e| e.errno())?;
         self.seized = self.set.reservation.is_some();

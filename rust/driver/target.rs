@@ -149,6 +149,10 @@ impl Target for Volume {
             return EndIo::Done(bio, BlkStatus::IOERR);
         }
         if !has_record {
+            if status.is_ok() && this.set.in_doubt() {
+                this.set.doubt(bio);
+                return EndIo::Held;
+            }
             return EndIo::Done(bio, status);
         }
         if status.is_reservation_conflict() {

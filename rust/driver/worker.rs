@@ -58,6 +58,9 @@ pub(crate) struct Queues {
     /// Failed locally; the log has to say so before the host is told.
     #[pin]
     failed: IrqLock<BioQueue<Io>>,
+    /// Reads that are done, when it has to be looked who owned the units then. The keeper's.
+    #[pin]
+    doubted: IrqLock<BioQueue<Io>>,
 }
 
 impl Queues {
@@ -68,6 +71,7 @@ impl Queues {
             ready <- new_spinlock_irq!(BioQueue::new()),
             zero <- new_spinlock_irq!(BioQueue::new()),
             failed <- new_spinlock_irq!(BioQueue::new()),
+            doubted <- new_spinlock_irq!(BioQueue::new()),
         })
     }
 
@@ -79,6 +83,7 @@ impl Queues {
             &self.ready,
             &self.zero,
             &self.failed,
+            &self.doubted,
         ] {
             drain(q, |bio| bio.complete(BlkStatus::IOERR));
         }
@@ -144,6 +149,24 @@ impl Set {
     pub(crate) fn failed_locally(&self, bio: HostBio<Io>) {
         self.queues.failed.lock().push(bio);
         self.work.signal();
+    }
+
+    /// A read is done, and is answered when the keeper has seen that this node still owned the units.
+    pub(crate) fn doubt(&self, bio: HostBio<Io>) {
+        self.queues.doubted.lock().push(bio);
+        self.keep.signal();
+    }
+
+    /// The reads that wait for that. The caller answers them, or puts them back.
+    pub(crate) fn doubted(&self) -> BioQueue<Io> {
+        let mut all = BioQueue::new();
+        all.append(&mut self.queues.doubted.lock());
+        all
+    }
+
+    /// They wait on.
+    pub(crate) fn doubt_again(&self, mut all: BioQueue<Io>) {
+        self.queues.doubted.lock().append(&mut all);
     }
 
     /// A volume begins or ends a suspend without flush. Until it ends, the worker gives back whatever
@@ -227,7 +250,9 @@ fn pass(set: &Arc<Set>) {
         Phase::Fenced | Phase::Failed | Phase::Standby | Phase::Stopping
     );
     if dead {
-        drain(&set.queues.held, |bio| bio.complete(BlkStatus::IOERR));
+        for q in [&set.queues.held, &set.queues.doubted] {
+            drain(q, |bio| bio.complete(BlkStatus::IOERR));
+        }
         for q in [
             &set.queues.full,
             &set.queues.ready,

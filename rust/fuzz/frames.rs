@@ -70,6 +70,7 @@ fn sealed(kind: Kind, records: u16, generation: Generation, payload: &[u8]) -> V
         len: payload.len() as u32,
         // Nobody here goes by it: what it keeps out is sent, and the rest has to cope.
         number: 0,
+        heard: 0,
     };
     [&head.seal(crc, payload), payload].concat()
 }

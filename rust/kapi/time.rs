@@ -19,6 +19,17 @@ pub fn now_ns() -> u64 {
     now as u64
 }
 
+/// Nanoseconds since the machine was started, those included in which it was suspended.
+///
+/// Context: any but NMI.
+#[inline]
+pub fn boot_ns() -> u64 {
+    // SAFETY: May be called from any context but NMI, which none of this module's code is.
+    let now = unsafe { bindings::ktime_get_with_offset(bindings::tk_offsets_TK_OFFS_BOOT) };
+    // It starts at zero and never gets negative.
+    now as u64
+}
+
 /// Takes short times, many of them: a look costs an instruction or two where the processors have counters
 /// that are in step, and tens of them where the kernel's scheduler clock has to do.
 ///

@@ -20,6 +20,8 @@ use core_crate::{
 pub struct Outbox {
     conn: Stream,
     turn: Turn,
+    /// How many frames of the owner have come, modulo 2^32.
+    pub heard: u32,
 }
 
 impl Outbox {
@@ -27,7 +29,13 @@ impl Outbox {
         Outbox {
             conn: conn.clone(),
             turn: Turn::default(),
+            heard: 0,
         }
+    }
+
+    /// The number of the next frame.
+    pub fn next(&self) -> u64 {
+        self.turn.next()
     }
 
     /// Sends a control frame.
@@ -46,6 +54,7 @@ impl Outbox {
             records: 0,
             len: payload.len() as u32,
             number: self.turn.take(),
+            heard: self.heard,
         };
         let mut bytes = frame.seal(crc, payload).to_vec();
         bytes.extend_from_slice(payload);

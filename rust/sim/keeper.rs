@@ -5,14 +5,17 @@
 
 use crate::{
     alone,
+    bio::Status,
     errno::Errno,
     exec::{self, MS},
-    handover, recovery,
+    handover,
+    plant::{is, Mistake},
+    recovery,
     set::{Phase, Set},
     takeover, units,
 };
 use core_crate::{
-    ownership::{self, Claim, Found, PartnerLost, Watch},
+    ownership::{self, Claim, Found, Hold, PartnerLost, Watch},
     partner::{Heartbeat, Mirror},
     takeover::Asked,
 };
@@ -35,6 +38,7 @@ pub async fn run(set: Rc<Set>) {
         set.keep
             .wait_timeout((interval / 2).clamp(5 * MS, WATCH))
             .await;
+        keeper.settle_reads().await;
         match set.phase() {
             Phase::Standby => keeper.stand_by().await,
             Phase::Waiting => keeper.miss_partner().await,
@@ -55,6 +59,31 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
+    /// Answers reads that are done, if this node owned the units after that.
+    async fn settle_reads(&mut self) {
+        let set = self.set;
+        let doubted = set.doubted();
+        if doubted.is_empty() {
+            return;
+        }
+        let sure = !set.in_doubt() || {
+            let me = set.node_key();
+            matches!(me, Some(me) if units::hold(set, me).await == Hold::Mine)
+        };
+        for (bio, found) in doubted {
+            match set.phase() {
+                Phase::Serving if sure => bio.complete(Status::Ok(found)),
+                Phase::Serving => set.doubt(bio, found),
+                Phase::Fenced if is(Mistake::ReadsWhileFenced) => bio.complete(Status::Ok(found)),
+                _ => bio.complete(Status::Error),
+            }
+        }
+        if !sure {
+            // Whoever holds them: it is looked at once.
+            self.watched = 0;
+        }
+    }
+
     async fn stand_by(&mut self) {
         let set = self.set;
         self.lost_since = None;

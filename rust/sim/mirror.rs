@@ -19,6 +19,7 @@ use crate::{
 use core_crate::{
     format::{Role, Super},
     lane::stage,
+    lease::{self, in_doubt, Lease},
     limits::MAX_LANES,
     ownership::{self, Found},
     partner::{self, AfterRefusal, Heartbeat, Mirror, MirrorEvent},
@@ -36,13 +37,31 @@ use std::{
 const BATCH: u64 = 4;
 
 /// The connection to the partner, whichever side this node is on.
-#[derive(Default)]
 pub struct Link {
     conn: RefCell<Option<Stream>>,
     up: Cell<bool>,
     heard: Cell<u64>,
+    /// The same, never forgotten.
+    last: Cell<u64>,
+    /// When this node was made.
+    made: u64,
+    pub lease: Lease,
     /// What the partner acknowledged in the last session (a mistake needs it).
     old: Cell<[u64; MAX_LANES]>,
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        Link {
+            conn: RefCell::default(),
+            up: Cell::new(false),
+            heard: Cell::new(0),
+            last: Cell::new(0),
+            made: exec::now(),
+            lease: Lease::default(),
+            old: Cell::new([0; MAX_LANES]),
+        }
+    }
 }
 
 impl Link {
@@ -62,6 +81,12 @@ impl Link {
 
     pub fn hear(&self) {
         self.heard.set(exec::now());
+        self.last.set(exec::now());
+    }
+
+    /// Until when an owner that is there after all may answer reads without a look at its units.
+    pub fn lease_ends(&self, patience: u64) -> u64 {
+        lease::ends(self.last.get(), self.made, patience)
     }
 
     pub fn heard(&self) -> u64 {
@@ -84,6 +109,15 @@ impl Link {
         if let Some(c) = self.conn.borrow_mut().take() {
             c.shutdown(&set.world.net);
         }
+    }
+}
+
+impl Set {
+    /// Whether what was read just now may have been the partner's already.
+    pub fn in_doubt(&self) -> bool {
+        let lease = || self.link.lease.holds(exec::now(), self.cfg().patience());
+        let mirror = self.mirror().unwrap_or(Mirror::Single);
+        self.reservation.is_some() && in_doubt(mirror, lease) && !is(Mistake::ReadsUndoubted)
     }
 }
 
@@ -147,6 +181,8 @@ async fn greet(
         mine.generation.next().ok_or(Errno::Invalid)?
     };
     let hello = Hello::of_owner(&mine, reign, set.cfg().members, set.record.is_some());
+    set.link.lease.begin();
+    set.link.lease.sends(out.next(), exec::now());
     out.send(set, Kind::Hello, false, mine.generation, &hello.seal())?;
     let until = exec::now() + set.cfg().patience();
     let late = || {
@@ -162,6 +198,7 @@ async fn greet(
     match frame.kind {
         Kind::Welcome if frame.generation != hello.reign => Err(Errno::BadMsg),
         Kind::Welcome => {
+            set.link.lease.heard(frame.heard);
             let ends = Ack::open(&payload, journal.geometry.lanes()).map_err(|_| Errno::BadMsg)?;
             let trusted = frame.flag;
             let heads = journal.lanes.iter().map(|l| l.lane.head());
@@ -338,6 +375,7 @@ impl Sender<'_> {
     fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
         self.last_sent = exec::now();
         let reign = self.journal.reign();
+        self.set.link.lease.sends(self.out.next(), self.last_sent);
         self.out.send(self.set, kind, flag, reign, payload)
     }
 
@@ -350,6 +388,7 @@ impl Sender<'_> {
             let stop = lane.head().min(next.saturating_add(BATCH));
             while next < stop {
                 let run = lane.run(next, stop).ok_or(Errno::Stale)?;
+                self.set.link.lease.sends(self.out.next(), exec::now());
                 self.out.send_run(self.set, &run, self.journal.reign())?;
                 next += u64::from(run.records);
                 self.sent.sent(lane.index(), &run);
@@ -429,6 +468,7 @@ async fn hear(set: &Rc<Set>, journal: &Journal, session: &Session, mut inbox: In
         exec::preempt().await;
         beat.heard(exec::now());
         set.link.hear();
+        set.link.lease.heard(frame.heard);
         match frame.kind {
             Kind::Ack => {
                 let ack =

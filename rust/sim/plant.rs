@@ -77,6 +77,10 @@ mistakes! {
     ReceiverKept,
     /// Nobody looks whether a frame is the one that comes next.
     TurnIgnored,
+    /// An owner answers a read that the new owner may have overwritten.
+    ReadsUndoubted,
+    /// A takeover does not wait until the owner answers no read any more without a look at its units.
+    LeaseIgnored,
 }
 
 thread_local! {

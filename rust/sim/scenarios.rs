@@ -48,6 +48,16 @@ fn write(thread: usize, sector: u64) -> What {
     }
 }
 
+fn read(thread: usize, sector: u64) -> What {
+    What::Io {
+        thread,
+        op: BioOp::Read,
+        member: 0,
+        sector,
+        sectors: 2,
+    }
+}
+
 fn at(ms: u64, what: What) -> Event {
     Event { at: ms * MS, what }
 }
@@ -241,8 +251,45 @@ fn receiver_kept() -> Scenario {
     }
 }
 
+/// The partners do not hear each other, and one takes over while the other one thinks that it serves: what
+/// it replays takes the local unit back for a moment.
+fn reads_of_the_overthrown(finds: Mistake, from: u64, to: u64) -> Scenario {
+    let both = What::Partition {
+        from: [true, true],
+        ns: 300 * MS,
+    };
+    let slow = What::SlowDisk {
+        disk: 1,
+        ns: 200 * MS,
+    };
+    let mut events = vec![at(70, slow), at(100, both)];
+    events.extend((80..95).map(|ms| at(ms, write(ms as usize % 4, 0))));
+    events.extend((from..to).map(|ms| at(ms, read(4 + ms as usize % 4, 0))));
+    events.sort_by_key(|e| e.at);
+    Scenario {
+        finds,
+        cfg: config(),
+        events,
+    }
+}
+
+/// The same, but the standby is made anew, and told to take over, before it has missed the owner.
+fn lease_ignored() -> Scenario {
+    let mut s = reads_of_the_overthrown(Mistake::LeaseIgnored, 104, 160);
+    s.cfg.ping_ms = 60;
+    let (node, down) = (1, 2 * MS);
+    s.events.push(at(104, What::Remake { node, down }));
+    s.events
+        .extend([120, 125, 130].map(|ms| at(ms, What::Takeover { node })));
+    s.events.sort_by_key(|e| e.at);
+    s
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
+        reads_of_the_overthrown(Mistake::ReadsUndoubted, 150, 220),
+        reads_of_the_overthrown(Mistake::ReadsWhileFenced, 150, 220),
+        lease_ignored(),
         receiver_kept(),
         drawn_on_twice(),
         old_sessions_acks(),

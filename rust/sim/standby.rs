@@ -18,7 +18,7 @@ use core_crate::{
     plant::{planted, Plant},
     receiver::{Receiver, Records, Reject},
     units::Generation,
-    wire::{Hello, Kind, Reason, Refusal, ACK_BYTES},
+    wire::{Frame, Hello, Kind, Reason, Refusal, ACK_BYTES},
 };
 use std::rc::Rc;
 
@@ -53,6 +53,7 @@ async fn serve(set: &Rc<Set>, conn: &Stream) -> Result {
         return Err(Errno::BadMsg);
     }
     let hello = Hello::open(exactly(&payload)?).map_err(|_| Errno::BadMsg)?;
+    out.heard = heard(&frame);
     let Some(mut session) = decide(set, &mut out, &hello).await? else {
         return Ok(());
     };
@@ -82,7 +83,6 @@ async fn welcome(set: &Rc<Set>, inbox: Inbox, out: &mut Outbox, session: &mut We
     let have = session.receiver.ack();
     let have = have.seal(&mut bytes);
     out.send(set, Kind::Welcome, trusted, reign, have)?;
-    set.link.hear();
     set.link.set_up(true);
     set.say(|| format!("mirrors in generation {reign}, trusted: {trusted}"));
     receive(set, inbox, out, session).await
@@ -133,6 +133,8 @@ async fn decide(set: &Rc<Set>, out: &mut Outbox, hello: &Hello) -> Result<Option
             step_down,
         } => {
             let why = || format!("the partner owns the set in generation {}", hello.reign);
+            // Before it is answered, and no takeover has begun: the owner may go by it.
+            set.link.hear();
             if step_down && set.phase() != Phase::Waiting {
                 set.enter(Phase::Fenced, why);
                 set.write_super(new);
@@ -212,6 +214,7 @@ async fn receive(
             }
         };
         let (frame, payload) = inbox.next(interval, idle).await?;
+        out.heard = heard(&frame);
         exec::preempt().await;
         let older = frame.generation != durable.generation && !planted(Plant::OlderFrames);
         if !here(set) || older {
@@ -295,6 +298,11 @@ async fn receive(
         }
         acknowledge(set, out, receiver, durable.generation)?;
     }
+}
+
+/// How many have come with this one.
+fn heard(frame: &Frame) -> u32 {
+    frame.number.wrapping_add(1) as u32
 }
 
 fn acknowledge(set: &Set, out: &mut Outbox, receiver: &Receiver, reign: Generation) -> Result {

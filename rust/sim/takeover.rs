@@ -8,6 +8,7 @@ use crate::{
     exec,
     journal::Journal,
     media::crc,
+    plant::{is, Mistake},
     recovery,
     set::{Phase, Set},
     units,
@@ -136,12 +137,21 @@ impl Takeover<'_> {
         set.revoke_session().await;
     }
 
+    /// An owner that is there after all answers reads until then without a look at its units.
+    async fn wait_for_lease(&self) {
+        let set = self.set;
+        if set.reservation.is_some() && !is(Mistake::LeaseIgnored) {
+            exec::sleep_until(set.link.lease_ends(set.cfg().patience())).await;
+        }
+    }
+
     async fn fence(&mut self) -> Result {
         let mine = self.mine.ok_or(Errno::Invalid)?;
         if self.set.cfg().fencing == Fencing::External {
             // Somebody else powers the old owner off.
             self.set.world.power_off(1 - self.set.node);
         }
+        self.wait_for_lease().await;
         // All or none: half a takeover would stop an owner that serves, and nobody would.
         units::answer(self.set).await.map_err(|e| e.errno())?;
         self.seized = self.set.reservation.is_some();

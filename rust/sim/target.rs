@@ -43,6 +43,10 @@ fn read(set: &Rc<Set>, bio: Bio) {
         match result {
             // It may be from the midst of the partner's replay.
             _ if set.phase() != Phase::Serving && !unchecked => bio.complete(Status::Error),
+            Ok(tags) if set.in_doubt() => {
+                set.doubt(bio, tags);
+                set.keep.signal();
+            }
             Ok(tags) => bio.complete(Status::Ok(tags)),
             Err(_) => bio.complete(Status::Error),
         }

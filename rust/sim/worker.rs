@@ -6,6 +6,7 @@ use crate::{
     append,
     bio::{Bio, Status},
     exec::{self, MS},
+    media::Tag,
     recovery,
     set::{Phase, Set},
     target,
@@ -24,6 +25,8 @@ pub struct Queues {
     ready: Queue,
     /// Failed locally; the log has to say so before the host is told.
     failed: Queue,
+    /// Reads that are done, and what they found: it has to be looked who owned the unit then.
+    doubted: RefCell<Vec<(Bio, Vec<Tag>)>>,
 }
 
 impl Set {
@@ -58,6 +61,15 @@ impl Set {
     pub fn failed_locally(&self, bio: Bio) {
         self.queues.failed.borrow_mut().push(bio);
         self.work.signal();
+    }
+
+    /// Keeps a read until the keeper has seen that this node still owns the units.
+    pub fn doubt(&self, bio: Bio, found: Vec<Tag>) {
+        self.queues.doubted.borrow_mut().push((bio, found));
+    }
+
+    pub fn doubted(&self) -> Vec<(Bio, Vec<Tag>)> {
+        self.queues.doubted.take()
     }
 }
 
@@ -109,6 +121,9 @@ pub fn pass(set: &Rc<Set>) {
                 set.unlock(&mut bio);
                 bio.complete(Status::Error);
             }
+        }
+        for (bio, _) in set.doubted() {
+            bio.complete(Status::Error);
         }
         if let Some(journal) = set.journal().filter(|_| phase != Phase::Standby) {
             append::fail_waiting(set, &journal);

@@ -8,6 +8,9 @@
     pr.py clear <device> <key>
     pr.py show <device>         generation 2 type 3 holder 0xb keys 0xa 0xb
     pr.py write <device> <text> a write of one sector at the device's begin
+    pr.py taken <device> <own key> <the other's key> <type> <volume>
+                                registers and preempts, and reads the volume's begin in the next moment;
+                                what it finds, or the error
 
 A key of 0 unregisters. Types are those of linux/pr.h, which are NVMe's; without, 3: write
 exclusive, registrants only. What the device refuses exits with 1 and says why; for a conflict that
@@ -101,13 +104,25 @@ def write(device, text):
         os.close(fd)
 
 
+def taken(device, own, other, kind, volume):
+    sector = mmap.mmap(-1, 4096)
+    fd = os.open(volume, os.O_RDONLY | os.O_DIRECT)
+    try:
+        register(device, own)
+        preempt(device, own, other, kind)
+        os.preadv(fd, [sector], 0)
+    finally:
+        os.close(fd)
+    print(f"read: {sector[:16].hex()}")
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     verb, device, *rest = sys.argv[1:]
     verbs = {f.__name__.replace("_", "-"): f
-             for f in (register, reserve, release, preempt, preempt_abort, clear, show, write)}
-    arguments = rest if verb == "write" else [int(word, 0) for word in rest]
+             for f in (register, reserve, release, preempt, preempt_abort, clear, show, write, taken)}
+    arguments = [word if word.startswith("/") or verb == "write" else int(word, 0) for word in rest]
     try:
         verbs[verb](device, *arguments)
     except Refused as e:

@@ -64,6 +64,7 @@ fn frame(kind: Kind, len: usize) -> Frame {
         records: u16::from(kind == Kind::Records),
         len: len as u32,
         number: 0x0102_0304_0506_0708,
+        heard: 0x1112_1314,
     }
 }
 
@@ -517,6 +518,7 @@ fn frame_lengths_are_bounded() {
                     records,
                     len: *len,
                     number: 0,
+                    heard: 0,
                 };
                 Frame::open(&f.seal(crc, &[])).is_ok()
             })
@@ -711,4 +713,4 @@ const HELLO_HEX: &str = "\
     1000000004000000000008000000000004030201010000000500000000000000\n\
     0900000000000000";
 const FRAME_HEX: &str = "\
-    7263463129fc315a010100008800000003000000000000000807060504030201";
+    72634631d27480e4010100008800000003000000141312110807060504030201";

@@ -13,7 +13,7 @@ use sim::{
 };
 use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
-    Mutex,
+    Mutex, PoisonError,
 };
 
 /// Seeds within which a mistake is to be found.
@@ -46,8 +46,12 @@ fn look_closely(mistake: Mistake) -> Option<(u64, String)> {
     found
 }
 
+/// Core's mistakes are made in all threads.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn scenarios_break_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for s in scenarios::all() {
         for seed in 0..MOST_OF_SCENARIO {
             let outcome = run(seed, &s.cfg, &s.events, false);
@@ -85,6 +89,7 @@ fn look(mistake: Option<Mistake>) -> Option<(u64, String)> {
 
 #[test]
 fn every_mistake_is_found() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let only = std::env::var("ONLY").ok().filter(|o| !o.is_empty());
     let wanted = |name: &str| only.as_ref().is_none_or(|o| o == name);
     let mut found = vec![];
