@@ -9,7 +9,7 @@
 //!
 //! - [`units`], [`limits`]: quantities and their bounds
 //! - [`table`]: what an administrator configured
-//! - [`layout`], [`format`]: where things lie in a log, and what they look like
+//! - [`layout`], [`format`], [`creation`]: where things lie in a log, what they look like, and how it is made
 //! - [`order`]: a write's place in the order of the set
 //! - [`lane`]: its place in the log
 //! - [`sending`], [`wire`], [`receiver`]: its way to the partner
@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod creation;
 pub mod events;
 pub mod format;
 pub mod histogram;

@@ -97,6 +97,13 @@ const _: () = assert!(size_of::<RawSuper>() == 152);
 /// Bytes of a sealed superblock.
 pub const SUPER_BYTES: usize = size_of::<RawSuper>();
 
+/// The first word of a region in which a log is being made: nothing in it counts yet. See
+/// [`crate::creation`].
+pub const CLAIM: [u8; 8] = *b"rcopynew";
+
+/// [`Super::counter`] of a log's first superblock.
+pub const FIRST_COUNTER: u64 = 1;
+
 /// The name of a set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SetName {
@@ -280,6 +287,8 @@ pub struct Super {
 pub enum SuperError {
     /// All zero: never written.
     Blank,
+    /// The claim, and zeroes: a log is being made.
+    Claimed,
     /// Does not start with the magic.
     Foreign,
     /// Starts with the magic, but the checksum or a field is wrong.
@@ -332,7 +341,10 @@ impl Super {
         }
         let raw: RawSuper = zerocopy::transmute!(*bytes);
         if raw.magic != SUPER_MAGIC {
-            return Err(SuperError::Foreign);
+            return Err(match bytes.strip_prefix(&CLAIM) {
+                Some(rest) if rest.iter().all(|b| *b == 0) => SuperError::Claimed,
+                _ => SuperError::Foreign,
+            });
         }
         if raw.version.get() != FORMAT_VERSION {
             return Err(SuperError::Version(raw.version.get()));
@@ -365,6 +377,15 @@ impl Super {
                 .ok_or(damaged)?,
         })
     }
+}
+
+/// Whether a slot that is not valid can be some of the words of a log's first superblock, the others zero.
+pub(crate) fn first_torn(bytes: &[u8; SUPER_BYTES]) -> bool {
+    let raw: RawSuper = zerocopy::transmute!(*bytes);
+    let missing = raw.version.get() == 0 && raw.crc.get() == 0;
+    (raw.magic == SUPER_MAGIC || raw.magic == [0; 8])
+        && (raw.version.get() == FORMAT_VERSION || missing)
+        && matches!(raw.counter.get(), 0 | FIRST_COUNTER)
 }
 
 pub(crate) fn flag(byte: u8) -> Option<bool> {

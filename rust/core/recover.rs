@@ -8,7 +8,7 @@
 
 use crate::{
     format::{
-        newest, Crc, Header, Key, Mark, MarkError, Super, SuperError, Tail, MARK_BYTES,
+        first_torn, newest, Crc, Header, Key, Mark, MarkError, Super, SuperError, Tail, MARK_BYTES,
         RECORD_HEADER_BYTES, SUPER_BYTES,
     },
     layout::{mark_offset, superblock_offset, Geometry, SLOT_BYTES},
@@ -148,7 +148,8 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Reads the valid superblock. `Ok(None)`: the region is blank.
+/// Reads the valid superblock. `Ok(None)`: the region is blank, or claimed, and what stands in it may be
+/// some of a first superblock ([`crate::creation`]).
 #[inline(never)]
 pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage> {
     let mut found = [None, None];
@@ -172,6 +173,9 @@ pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage>
     if let Some((_, s)) = newest(found, |s| s.counter) {
         return Ok(Some(s));
     }
+    if matches!(errors, [SuperError::Claimed, _]) && only_claimed(media)? {
+        return Ok(None);
+    }
     let version = errors.iter().find_map(|e| match e {
         SuperError::Version(v) => Some(*v),
         _ => None,
@@ -188,6 +192,25 @@ pub fn read_super(media: &impl Media, crc: Crc) -> Result<Option<Super>, Damage>
         (None, e) if e.contains(&SuperError::Damaged) => Err(Damage::Superblock),
         _ => Err(Damage::Foreign),
     }
+}
+
+/// Whether nothing stands in a region that begins with a claim but what its creation can have left: in
+/// slot 0 nothing else, in slot 1 a torn first superblock at most.
+#[inline(never)]
+fn only_claimed(media: &impl Media) -> Result<bool, Damage> {
+    let mut bytes = [0u8; SUPER_BYTES];
+    media.read(superblock_offset(1), &mut bytes)?;
+    if !first_torn(&bytes) {
+        return Ok(false);
+    }
+    for slot in 0..2 {
+        let behind = superblock_offset(slot).saturating_add(SUPER_BYTES as u64);
+        // Of zeroes only, a raw checksum is 0.
+        if media.crc(behind, SLOT_BYTES as u32 - SUPER_BYTES as u32, 0)? != 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads the valid mark. `Ok(None)`: none was ever written.

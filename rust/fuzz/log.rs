@@ -13,7 +13,9 @@ use crate::{
     tally,
 };
 use core_crate::{
-    format::{Header, Mark, Super, MARK_BYTES, RECORD_HEADER_BYTES, SUPER_BYTES},
+    format::{
+        Header, Mark, Super, CLAIM, FIRST_COUNTER, MARK_BYTES, RECORD_HEADER_BYTES, SUPER_BYTES,
+    },
     layout::{mark_offset, superblock_offset, SLOT_BYTES},
     units::Seq,
 };
@@ -114,6 +116,9 @@ impl Damaged<'_> {
         tally::one("images");
         let outcome = reader.read(self.image);
         assert_eq!(outcome, reader.read(self.image), "read twice");
+        if outcome == Outcome::Blank {
+            self.nothing_stands();
+        }
         if !self.touched {
             self.all_there(&outcome);
         } else if !self.forged {
@@ -134,6 +139,21 @@ impl Damaged<'_> {
         assert_eq!(log.sup, self.owner.sup);
         let live: Vec<&Header> = self.owner.live().collect();
         assert_eq!(log.found.iter().collect::<Vec<_>>(), live);
+    }
+
+    /// A region is blank if it is zero, or claimed and has a torn first superblock at most. Nothing but a
+    /// forgery makes a claim.
+    fn nothing_stands(&self) {
+        let slot = |n| self.image.get(superblock_offset(n), SLOT_BYTES as usize);
+        let zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+        let (one, other) = (slot(0), slot(1));
+        if zero(one) && zero(other) {
+            return;
+        }
+        assert!(self.forged && one.starts_with(b"rcopynew") && zero(&one[8..]));
+        assert!(zero(&other[..8]) || other.starts_with(b"rcopylog"));
+        assert!(zero(&other[8..16]) || other[8..12] == [2, 0, 0, 0]);
+        assert!(other[16] <= 1 && zero(&other[17..24]) && zero(&other[SUPER_BYTES..]));
     }
 
     fn only_what_was_stored(&self, log: &Log) {
@@ -356,8 +376,12 @@ impl Damaged<'_> {
     }
 
     fn forge_super(&mut self, input: &mut Input<'_>) {
+        let kind = input.byte();
+        if kind >= 0xf8 {
+            return self.claim(kind);
+        }
         let mut sup = Super {
-            counter: self.owner.sup.counter + u64::from(input.byte() % 3),
+            counter: self.owner.sup.counter + u64::from(kind % 3),
             ..self.owner.sup
         };
         if input.below(4) == 0 {
@@ -369,6 +393,23 @@ impl Damaged<'_> {
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());
         let slot = (sup.counter % 2) as usize;
         self.image.store(superblock_offset(slot), &bytes);
+        self.forged = true;
+    }
+
+    /// A region in which a log was being made: what stood in the slots is gone, or is the first superblock.
+    fn claim(&mut self, kind: u8) {
+        self.image.store(0, &[0; 2 * SLOT_BYTES as usize]);
+        self.image.store(0, &CLAIM);
+        if kind & 1 != 0 {
+            let counter = FIRST_COUNTER + u64::from((kind >> 1) & 1);
+            let first = Super {
+                counter,
+                ..self.owner.sup
+            };
+            let torn = if kind & 4 != 0 { 64 } else { SUPER_BYTES };
+            let at = superblock_offset(1);
+            self.image.store(at, &first.seal(crc)[..torn]);
+        }
         self.forged = true;
     }
 }

@@ -8,8 +8,9 @@ use crate::{
     progress::Progress,
 };
 use core_crate::{
+    creation::claimed,
     format::{Super, SUPER_BYTES},
-    layout::superblock_offset,
+    layout::{superblock_offset, LANES_OFFSET},
     ownership::{Ownership, RecordError, RECORD_BYTES, RECORD_MAGIC, RECORD_SLOT},
     recover::{read_super, Damage, Media, Unreadable},
 };
@@ -113,6 +114,11 @@ pub fn look(device: &str, places: &Places) -> Result<Look> {
             continue;
         }
         image = image.move_to(offset);
+        if unfinished(&image) {
+            // As good as blank, and so is what stands in its second slot.
+            behind = offset + LANES_OFFSET;
+            continue;
+        }
         let what = match log_at(&image) {
             Ok(None) => record_at(&image),
             what => what,
@@ -160,6 +166,11 @@ fn log_at(image: &Image) -> At {
         Err(Damage::Unreadable { offset }) => return Err(Unreadable { offset }),
         Err(d) => Some(What::Damaged(d.to_string())),
     })
+}
+
+/// Whether a log was being made there.
+fn unfinished(image: &Image) -> bool {
+    claimed(image) == Ok(true) && read_super(image, crc) == Ok(None)
 }
 
 /// Seen from 4096 bytes before or behind it, a log has a superblock as well: in the wrong slot.

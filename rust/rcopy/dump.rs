@@ -166,9 +166,11 @@ struct RecordLine {
     at_remote: bool,
 }
 
-fn super_state(e: SuperError) -> (&'static str, Option<u32>) {
+fn super_state(e: SuperError, unfinished: bool) -> (&'static str, Option<u32>) {
     match e {
         SuperError::Blank => ("blank", None),
+        SuperError::Claimed => ("claimed", None),
+        _ if unfinished => ("torn", None),
         SuperError::Foreign => ("foreign", None),
         SuperError::Damaged => ("damaged", None),
         SuperError::Version(v) => ("other-version", Some(v)),
@@ -217,7 +219,7 @@ fn super_slots(r: &Reading) -> Vec<SuperSlot> {
     slots
         .map(|(slot, s)| match s {
             Err(e) => {
-                let (state, version) = super_state(*e);
+                let (state, version) = super_state(*e, r.verdict == Verdict::Unfinished);
                 SuperSlot {
                     slot,
                     state,
@@ -432,6 +434,7 @@ impl Dump {
     ) -> Dump {
         let (verdict, damage) = match &r.verdict {
             Verdict::Blank => ("blank", None),
+            Verdict::Unfinished => ("unfinished", None),
             Verdict::Whole(_) => ("whole", None),
             Verdict::Damaged(d) if !settled => (
                 "in-use",
@@ -499,7 +502,7 @@ impl Dump {
     /// The exit status.
     pub fn exit(&self) -> Exit {
         match self.verdict {
-            "blank" | "whole" => Exit::Ok,
+            "blank" | "unfinished" | "whole" => Exit::Ok,
             "in-use" => Exit::Failed,
             _ => Exit::Damaged,
         }
@@ -713,6 +716,11 @@ impl Dump {
             }
             (Some(d), verdict) => writeln!(out, "verdict      {verdict}: {}", d.text),
             (None, "blank") => writeln!(out, "verdict      blank: never used"),
+            (None, "unfinished") => writeln!(
+                out,
+                "verdict      unfinished: a node began to make a log here and did not come to the end; nothing in \
+                 it counts,\n             and the region may be used as a blank one"
+            ),
             (None, verdict) => writeln!(out, "verdict      {verdict}"),
         }
     }
@@ -757,7 +765,7 @@ pub fn run(args: &DumpArgs, json: bool, out: &mut dyn Write) -> Result<Exit> {
     let (reading, settled) = read_settled(&image);
     let nothing = matches!(
         reading.verdict,
-        Verdict::Blank | Verdict::Damaged(Damage::Unreadable { .. })
+        Verdict::Blank | Verdict::Unfinished | Verdict::Damaged(Damage::Unreadable { .. })
     );
     if nothing && reading.sup.is_none() && image.size() < MIN_LOG_BYTES {
         return Err(Error::new(

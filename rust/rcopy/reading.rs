@@ -5,6 +5,7 @@
 
 use crate::image::crc;
 use core_crate::{
+    creation::claimed,
     format::{Header, Key, Mark, MarkError, Super, SuperError, Tail, MARK_BYTES, SUPER_BYTES},
     lane::Record,
     layout::{mark_offset, superblock_offset},
@@ -50,6 +51,8 @@ pub struct Plan {
 pub enum Verdict {
     /// Never used.
     Blank,
+    /// A log was being made; as good as blank.
+    Unfinished,
     /// It may be replayed.
     Whole(Plan),
     /// It is refused.
@@ -153,7 +156,10 @@ impl Reading {
             *s = Super::open(crc, &raw);
         }
         let Some(sup) = read_super(media, crc)? else {
-            return Ok(Verdict::Blank);
+            return Ok(match claimed(media)? {
+                true => Verdict::Unfinished,
+                false => Verdict::Blank,
+            });
         };
         self.sup = Some(sup);
         let key = Key::new(crc, &sup.uuid);

@@ -312,6 +312,11 @@ fn other_versions_are_refused() {
 #[test]
 fn blank_and_foreign() {
     assert_eq!(Super::open(crc, &[0; SUPER_BYTES]), Err(SuperError::Blank));
+    let mut claim = [0; SUPER_BYTES];
+    claim[..8].copy_from_slice(b"rcopynew");
+    assert_eq!(Super::open(crc, &claim), Err(SuperError::Claimed));
+    claim[SUPER_BYTES - 1] = 1;
+    assert_eq!(Super::open(crc, &claim), Err(SuperError::Foreign));
     assert_eq!(
         Super::open(crc, &[0xff; SUPER_BYTES]),
         Err(SuperError::Foreign)

@@ -392,6 +392,37 @@ fn parts_and_strangers() {
     let a = rcopy(&["log", "dump", &blank]);
     assert_eq!(a.exit, 0);
     assert!(a.out.ends_with("verdict      blank: never used\n"));
+    // One whose node died in its first superblock, behind a claim; and the same without one.
+    let mut torn = vec![0; 1 << 20];
+    torn[4096..4096 + 64].copy_from_slice(&some().sup.seal(crc)[..64]);
+    torn[4096 + 16] = 1;
+    let refused = f.write("torn", &torn[..]);
+    let a = rcopy(&["log", "dump", "--json", &refused]);
+    assert_eq!((a.exit, a.json()["verdict"].as_str()), (6, Some("damaged")));
+    torn[..8].copy_from_slice(b"rcopynew");
+    let unfinished = f.write("unfinished", &torn[..]);
+    let a = rcopy(&["log", "dump", &unfinished]);
+    assert_eq!(a.exit, 0);
+    for line in [
+        "superblock 0 claimed\n",
+        "superblock 1 torn\n",
+        "verdict      unfinished: a node began to make a log here",
+    ] {
+        assert!(a.out.contains(line), "{}", a.out);
+    }
+    let j = rcopy(&["log", "dump", "--json", &unfinished]).json();
+    assert_eq!(j["verdict"], "unfinished");
+    assert_eq!(j["superblocks"][0]["state"], "claimed");
+    assert_eq!(j["superblocks"][1]["state"], "torn");
+    assert!(j["damage"].is_null() && j["recovery"].is_null());
+    let assemble = |image: &str| rcopy(&["assemble", "--config", "/nonexistent", image]);
+    assert!(
+        assemble(&refused).out.contains("damaged"),
+        "{}",
+        assemble(&refused).out
+    );
+    let (blank, unfinished) = (assemble(&blank), assemble(&unfinished));
+    assert_eq!((unfinished.exit, &unfinished.out), (blank.exit, &blank.out));
     // A log that begins later on a device.
     let mut late = vec![0xee; 1 << 20];
     late.extend_from_slice(&bytes);
