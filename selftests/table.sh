@@ -132,6 +132,16 @@ wrong_devices()
 	as_said
 }
 
+# The first word of a log; or makes it this one.
+first_word()	# <log> [<word>]
+{
+	if [ $# = 1 ]; then
+		dd if="$1" bs=8 count=1 iflag=fullblock status=none | tr -d '\0'
+	else
+		printf %s "$2" | dd of="$1" conv=notrunc,fsync status=none
+	fi
+}
+
 wrong_logs()
 {
 	refused "log '$LOG1' is blank: .* add 'create in_step'" create -
@@ -153,6 +163,28 @@ wrong_logs()
 	# Somebody else's bytes are not taken for a blank log.
 	run dd if=/dev/urandom of="$LOG1" bs=4k count=8 oflag=direct status=none
 	refused "log '$LOG1': refused: .*something that is not a log of remote-copy" create in_step
+	# Nor is a part of a first superblock, but behind the claim of a log that was being made.
+	io blank "$LOG1"
+	single
+	remove a1-v
+	logedit unfinished "$LOG1" torn
+	refused "log '$LOG1': refused: both superblock slots of the log are damaged" create in_step
+	first_word "$LOG1" rcopynew
+	refused "log '$LOG1' is blank: .* add 'create in_step'" create -
+	single
+	wait_state a1-v serving
+	remove a1-v
+	[ "$(first_word "$LOG1")" = rcopylog ]
+	# One that is whole but for the end: the claim is gone before anything is done with the log.
+	logedit unfinished "$LOG1" whole
+	first_word "$LOG1" rcopynew
+	refused_line "log '$LOG1': the region belongs to set 's1', not to 's2'" \
+		"$(single_line | sed 's/ s1 / s2 /')"
+	[ "$(first_word "$LOG1")" = rcopynew ]
+	initiator a1
+	wait_state a1-v waiting-for-partner
+	[ "$(first_word "$LOG1")" = "" ]
+	remove a1-v
 	# A smaller region than the log has.
 	io blank "$LOG1"
 	single log_size 8M

@@ -5,6 +5,7 @@
 use crate::{set::Set, stages::Accepted, worker::Io};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core_crate::{
+    creation::Store,
     format::{Header, Key, Mark, Tail},
     lane::{stage, Cursor, Lane, Place, Record, Slot},
     layout::Geometry,
@@ -111,6 +112,24 @@ impl Media for Region<'_> {
         self.0
             .crc32c(offset as usize, bytes as usize, seed)
             .map_err(|_| Unreadable { offset })
+    }
+}
+
+/// And as core makes a log in it.
+impl Store for Region<'_> {
+    type Error = Error;
+
+    fn store(&mut self, offset: u64, bytes: &[u8]) -> Result {
+        self.0.write(offset as usize, bytes)
+    }
+
+    fn zero(&mut self, offset: u64, bytes: u64) -> Result {
+        self.0.zero(offset as usize, bytes as usize)
+    }
+
+    fn fence(&mut self) -> Result {
+        self.0.fence();
+        Ok(())
     }
 }
 

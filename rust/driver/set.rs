@@ -14,8 +14,8 @@ use crate::{
 };
 use core::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core_crate::{
-    control,
-    format::{Copy_, Key, Mark, NodeKey, Role, SetName, Super},
+    control, creation,
+    format::{Copy_, Key, Mark, NodeKey, Role, SetName, Super, FIRST_COUNTER},
     layout::{mark_offset, superblock_offset, Geometry},
     limits,
     ownership::{Fencing, Found, Kind, PartnerLost},
@@ -440,6 +440,10 @@ impl Set {
                 ));
                 return Err(EINVAL);
             }
+            if creation::claimed(&Region(&log)).map_err(|_| EIO)? {
+                // The node died when it had just made its log.
+                creation::release(&mut Region(&log))?;
+            }
         } else if t.role == TableRole::Initiator {
             durable = Some(format(t, &log, new_node, say)?);
         }
@@ -806,16 +810,24 @@ impl Set {
     }
 
     /// Makes a superblock durable: the slot that is not in use, a fence, then the other slot. So a
-    /// slot that is damaged later never lets an older state speak.
+    /// slot that is damaged later never lets an older state speak. In a blank region it makes the log.
     ///
     /// # Errors
     ///
-    /// `EIO` when the log cannot be written; the old superblock is still valid then.
+    /// `EIO` when the log cannot be written; the old superblock is still valid then, or the region as
+    /// good as blank.
     pub(crate) fn write_super(&self, durable: &mut Option<Super>, new: Super) -> Result {
         let mut new = new;
         self.out_of_step
             .store(new.missing.is_some(), Ordering::Release);
-        for _ in 0..2 {
+        let mut slots = 2;
+        if durable.is_none() {
+            let first = creation::create(&mut Region(&self.log), crc32c, &new, None)?;
+            *durable = Some(first);
+            new.counter = first.counter.saturating_add(1);
+            slots = 1;
+        }
+        for _ in 0..slots {
             let slot = usize::from(new.counter % 2 == 1);
             self.log
                 .write(superblock_offset(slot) as usize, &new.seal(crc32c))?;
@@ -997,7 +1009,7 @@ fn open_record(
     RecordPlace::new(device, path, t.metadata_offset, say)
 }
 
-/// Writes a new, empty log: first the mark, then the superblock that makes it valid.
+/// Writes a new, empty log.
 fn format(
     t: &Table<'_>,
     log: &Pmem,
@@ -1017,7 +1029,7 @@ fn format(
         EINVAL
     })?;
     let new = Super {
-        counter: 1,
+        counter: FIRST_COUNTER,
         uuid: random::new_uuid(),
         name: t.set,
         generation: Generation(0),
@@ -1030,13 +1042,5 @@ fn format(
         missing: None,
     };
     let mark = Mark::first(Generation(0), geometry.lanes());
-    log.zero(0, 4 * core_crate::layout::SLOT_BYTES as usize)?;
-    log.write(
-        mark_offset(1) as usize,
-        &mark.seal(crc32c, Set::key(&new.uuid)),
-    )?;
-    log.fence();
-    log.write(superblock_offset(1) as usize, &new.seal(crc32c))?;
-    log.fence();
-    Ok(new)
+    creation::create(&mut Region(log), crc32c, &new, Some(&mark))
 }

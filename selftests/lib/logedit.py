@@ -7,6 +7,7 @@
     logedit.py flip <log> header|data <n>                   of the n-th live record, -1: the last
     logedit.py set <log> header <n> <field> <value>         with a new checksum
     logedit.py version <log> <n>                            in both superblocks
+    logedit.py unfinished <log> torn|whole                  as a node leaves it that dies in it, behind it
     logedit.py copy <log> <n> <m>                           n's header over m's
     logedit.py drop <log>                                   the last record of the lane that ends first
     logedit.py old <log>                                    how many records of former laps are there
@@ -21,6 +22,7 @@ import sys
 SLOT = 4096
 LANES_AT = 4 * SLOT
 HEADER = 64
+SUPER = 152
 FIELDS = {"seq": (8, "Q"), "lane_seq": (16, "Q"), "data_pos": (24, "Q"), "sector": (32, "Q"),
           "sectors": (40, "I"), "after_delta": (44, "I"), "acked_delta": (48, "I"),
           "generation": (52, "I"), "member": (56, "H"), "op": (58, "B"), "lane": (59, "B")}
@@ -66,7 +68,7 @@ class Log:
         os.fsync(self.fd)
 
     def super_(self, i):
-        raw = self.read(i * SLOT, 152)
+        raw = self.read(i * SLOT, SUPER)
         if raw[:8] != b"rcopylog" or struct.unpack_from("<I", raw, 12)[0] != crc32c(0xFFFFFFFF, raw[16:]):
             return None
         lanes, = struct.unpack_from("<H", raw, 48)
@@ -157,6 +159,13 @@ def main(args):
     elif command == "version":
         for s in (0, 1):
             log.write(s * SLOT + 8, struct.pack("<I", int(args[2])))
+    elif command == "unfinished":
+        first = bytearray(log.read(SLOT, SUPER))
+        struct.pack_into("<Q", first, 16, 1)
+        first[46] = 0
+        struct.pack_into("<I", first, 12, crc32c(0xFFFFFFFF, first[16:]))
+        log.write(0, bytes(2 * SLOT))
+        log.write(SLOT, first if args[2] == "whole" else first[:64])
     elif command == "copy":
         live = log.live()
         log.write(live[int(args[3])][1], log.read(live[int(args[2])][1], HEADER))
