@@ -81,6 +81,8 @@ mistakes! {
     ReadsUndoubted,
     /// A takeover does not wait until the owner answers no read any more without a look at its units.
     LeaseIgnored,
+    /// A standby makes its log without claiming the region first.
+    Unclaimed,
 }
 
 thread_local! {

@@ -7,9 +7,13 @@ use crate::{
     exec::{self, PowerCut},
     media::crc,
 };
-use core_crate::recover::{Media, Unreadable};
+use core_crate::{
+    creation::Store,
+    recover::{Media, Unreadable},
+};
 use std::{
     cell::{Cell, RefCell},
+    convert::Infallible,
     panic::resume_unwind,
 };
 
@@ -118,5 +122,27 @@ impl Media for Pmem {
         let all = self.bytes.borrow();
         let range = offset as usize..offset as usize + bytes as usize;
         Ok(crc(seed, all.get(range).ok_or(Unreadable { offset })?))
+    }
+}
+
+/// A log region, as core makes a log in it.
+pub struct Region<'a>(pub &'a Pmem);
+
+impl Store for Region<'_> {
+    type Error = Infallible;
+
+    fn store(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Infallible> {
+        self.0.store(offset, bytes);
+        Ok(())
+    }
+
+    fn zero(&mut self, offset: u64, bytes: u64) -> Result<(), Infallible> {
+        self.0.store(offset, &vec![0; bytes as usize]);
+        Ok(())
+    }
+
+    fn fence(&mut self) -> Result<(), Infallible> {
+        self.0.fence();
+        Ok(())
     }
 }

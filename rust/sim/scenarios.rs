@@ -285,11 +285,24 @@ fn lease_ignored() -> Scenario {
     s
 }
 
+/// The partner's log was never used. It dies in the first stores to it.
+fn unclaimed() -> Scenario {
+    let (node, down) = (1, 100 * MS);
+    Scenario {
+        finds: Mistake::Unclaimed,
+        cfg: config(),
+        events: (0..6)
+            .map(|fuse| at(110 * fuse, What::Crash { node, fuse, down }))
+            .collect(),
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
         reads_of_the_overthrown(Mistake::ReadsUndoubted, 150, 220),
         reads_of_the_overthrown(Mistake::ReadsWhileFenced, 150, 220),
         lease_ignored(),
+        unclaimed(),
         receiver_kept(),
         drawn_on_twice(),
         old_sessions_acks(),

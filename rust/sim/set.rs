@@ -11,14 +11,15 @@ use crate::{
     media::crc,
     mirror::Link,
     plant::{is, Mistake},
-    pmem::Pmem,
+    pmem::{Pmem, Region},
     range_lock::RangeLock,
     record::RecordPlace,
     worker::Queues,
     world::World,
 };
 use core_crate::{
-    format::{Key, Mark, NodeKey, Role, SetName, Super},
+    creation,
+    format::{Key, Mark, NodeKey, Role, SetName, Super, FIRST_COUNTER},
     layout::{mark_offset, superblock_offset, Geometry},
     ownership::{Found, Kind},
     partner::{Here, Mirror},
@@ -208,15 +209,22 @@ impl Set {
             .map_or(Found::Unused, RecordPlace::known)
     }
 
-    /// Makes a superblock durable: the slot that is not in use, a fence, then the other slot.
+    /// Makes a superblock durable: the slot that is not in use, a fence, then the other slot. In a blank
+    /// region it makes the log.
     pub fn write_super(&self, new: Super) {
         let mut new = new;
         self.out_of_step.set(new.missing.is_some());
-        for _ in 0..2 {
+        let mut slots = 2;
+        if self.durable.borrow().is_none() && !is(Mistake::Unclaimed) {
+            let Ok(first) = creation::create(&mut Region(&self.log), crc, &new, None);
+            *self.durable.borrow_mut() = Some(first);
+            new.counter = first.counter + 1;
+            slots = 1;
+        }
+        for _ in 0..slots {
             let slot = usize::from(new.counter % 2 == 1);
             self.log.store(superblock_offset(slot), &new.seal(crc));
             self.log.fence();
-            self.world.used[self.node].set(true);
             *self.durable.borrow_mut() = Some(new);
             new.counter += 1;
         }
@@ -269,10 +277,10 @@ impl Set {
     }
 }
 
-/// Writes a new, empty log: first the mark, then the superblock that makes it valid.
+/// Writes a new, empty log.
 pub fn format(log: &Pmem, geometry: Geometry, mark: &Mark, node: u32) {
     let new = Super {
-        counter: 1,
+        counter: FIRST_COUNTER,
         uuid: crate::world::UUID,
         name: name(),
         generation: Generation(0),
@@ -284,11 +292,7 @@ pub fn format(log: &Pmem, geometry: Geometry, mark: &Mark, node: u32) {
         node,
         missing: None,
     };
-    let slot = usize::from(mark.counter % 2 == 1);
-    log.store(mark_offset(slot), &mark.seal(crc, Set::key(&new.uuid)));
-    log.fence();
-    log.store(superblock_offset(1), &new.seal(crc));
-    log.fence();
+    let Ok(_) = creation::create(&mut Region(log), crc, &new, Some(mark));
 }
 
 /// The set's name.

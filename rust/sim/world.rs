@@ -12,7 +12,7 @@ use crate::{
     media::{crc, Tag},
     net::Net,
     oracle::Oracle,
-    pmem::Pmem,
+    pmem::{Pmem, Region},
     record::Sealed,
     recovery,
     schedule::{Event, What, Who},
@@ -20,11 +20,7 @@ use crate::{
     takeover, units, worker,
 };
 use core_crate::{
-    format::Mark,
-    layout::{Geometry, SLOT_BYTES},
-    partner::Mirror,
-    recover,
-    takeover::Asked,
+    creation, format::Mark, layout::Geometry, partner::Mirror, recover, takeover::Asked,
     units::Generation,
 };
 use std::{
@@ -75,8 +71,6 @@ pub struct World {
     doomed: RefCell<Vec<(usize, u64, u64)>>,
     /// Local units lose their power before the next step.
     dark: Cell<bool>,
-    /// The node's log has had a whole superblock.
-    pub used: [Cell<bool>; 2],
     pub done: Cell<bool>,
     remote_arrivals: Cell<u64>,
     local_arrivals: Cell<u64>,
@@ -108,7 +102,6 @@ impl World {
             traps: RefCell::default(),
             doomed: RefCell::default(),
             dark: Cell::new(false),
-            used: Default::default(),
             done: Cell::new(false),
             remote_arrivals: Cell::new(0),
             local_arrivals: Cell::new(0),
@@ -120,7 +113,6 @@ impl World {
                 t.data_pos = geometry.lane_data() - world.cfg.begin_at;
             }
         }
-        world.used[0].set(true);
         set::format(&world.pmem[0], geometry, &mark, World::number(0));
         for t in &world.threads {
             exec::spawn(None, host::run(world.clone(), t.clone()));
@@ -145,15 +137,11 @@ impl World {
         self.net.lives(node);
         let durable = match recover::read_super(&*self.pmem[node], crc) {
             Ok(d) => d,
-            Err(d) if !self.used[node].get() => {
-                // It died in its first superblock: the administrator zeroes what the driver refuses.
-                exec::log(|| format!("node {node}: {d}"));
-                self.pmem[node].store(0, &[0; 4 * SLOT_BYTES as usize]);
-                self.pmem[node].fence();
-                None
-            }
-            Err(d) => return violate(format!("node {node}: a whole superblock is refused: {d}")),
+            Err(d) => return violate(format!("node {node}: its log region is refused: {d}")),
         };
+        if durable.is_some() && creation::claimed(&*self.pmem[node]) == Ok(true) {
+            let Ok(()) = creation::release(&mut Region(&self.pmem[node]));
+        }
         exec::log(|| {
             let what = durable.map(|d| (d.generation.0, d.role, d.copy, d.alone));
             format!("node {node} comes up: {what:?}")
