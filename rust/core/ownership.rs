@@ -356,6 +356,35 @@ impl Hold {
     }
 }
 
+/// What a node that keeps the mirror still has at a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// Nothing that shuts anybody out, or gives it the right to write.
+    Nothing,
+    /// The reservation, under this key.
+    Reservation(NodeKey),
+    /// A registration with this key, which alone is the right to write.
+    Key(NodeKey),
+}
+
+impl Left {
+    /// Reads who holds the unit, and what key of this node's is registered there, in whatever reign.
+    pub fn of(me: NodeKey, kind: Kind, holder: Option<u64>, registered: Option<u64>) -> Left {
+        let mine = |key: Option<u64>| key.map(NodeKey).filter(|k| k.same_node(me));
+        match (mine(holder), mine(registered)) {
+            (Some(k), _) => Left::Reservation(k),
+            (None, Some(k)) if kind == Kind::Registrants => Left::Key(k),
+            (None, _) => Left::Nothing,
+        }
+    }
+}
+
+/// Whether a node may give up what a takeover or a handover that failed has left at the units: not if
+/// it is the owner, or about to be (`stands_by`: it is neither just now), whatever it once left there.
+pub fn may_let_go(mine: Option<&Super>, stands_by: bool) -> bool {
+    stands_by && mine.is_none_or(|m| m.role == Role::Standby)
+}
+
 /// How much a node may do to make a unit its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Claim {

@@ -262,9 +262,12 @@ struct Keys {
 
 impl Keys {
     fn contains(&self, key: u64) -> bool {
-        self.words
-            .get(1..)
-            .is_some_and(|keys| keys.iter().take(self.len).any(|&k| k == key))
+        self.find(|k| k == key).is_some()
+    }
+
+    fn find(&self, mut which: impl FnMut(u64) -> bool) -> Option<u64> {
+        let mut keys = self.words.get(1..)?.iter().take(self.len).copied();
+        keys.find(|k| which(*k))
     }
 }
 
@@ -468,6 +471,17 @@ impl Reservations<'_> {
     pub fn is_registered(&self, key: u64) -> Result<bool, PrError> {
         check_keys(&[key])?;
         Ok(self.keys()?.contains(key))
+    }
+
+    /// A registered key, of this node or another, that is one of `which`.
+    ///
+    /// Context: process, sleeps. Allocates memory for the keys.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reservations::is_registered`].
+    pub fn registered(&self, which: impl FnMut(u64) -> bool) -> Result<Option<u64>, PrError> {
+        Ok(self.keys()?.find(which))
     }
 
     /// Linux's SCSI target tells those that are not registered that it is not ready.

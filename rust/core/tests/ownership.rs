@@ -10,9 +10,10 @@ use core_crate::{
     limits::MAX_COUNT,
     ownership::{
         back_in_step, begin, caught_up, completed, extend, go_alone, handed_over, handing_over,
-        may_go_alone, old_owners_last, rewrite, seize, sequences_behind, start, stood_down, watch,
-        Claim, FencedBy, Found, Hold, Ownership, PartnerLost, Reach, RecordError, Seize, Stale,
-        Start, StartRefused, Watch, LIMIT_STEP, RECORD_BYTES, RECORD_VERSION,
+        may_go_alone, may_let_go, old_owners_last, rewrite, seize, sequences_behind, start,
+        stood_down, watch, Claim, FencedBy, Found, Hold, Kind, Left, Ownership, PartnerLost, Reach,
+        RecordError, Seize, Stale, Start, StartRefused, Watch, LIMIT_STEP, RECORD_BYTES,
+        RECORD_VERSION,
     },
     units::{Generation, Seq},
 };
@@ -205,6 +206,45 @@ fn who_holds_a_unit() {
     assert_eq!(Hold::of(me, Some(before.0)), Hold::Mine);
     assert_eq!(Hold::of(me, Some(key(THEY).0)), Hold::Partner(key(THEY)));
     assert_eq!(Hold::of(me, Some(1)), Hold::Foreign(STRANGER));
+}
+
+#[test]
+fn what_is_left_at_a_unit() {
+    let me = key(ME);
+    let older = me.in_reign(Generation(2));
+    let newer = me.in_reign(Generation(4));
+    let others = [None, Some(key(THEY).0), Some(STRANGER.0)];
+    for kind in [Kind::Holder, Kind::Registrants] {
+        for mine in [me, older, newer] {
+            for other in others {
+                let held = Left::of(me, kind, Some(mine.0), other);
+                assert_eq!(held, Left::Reservation(mine));
+                // A key that a takeover registered before it failed is of a newer reign.
+                let known = match kind {
+                    Kind::Holder => Left::Nothing,
+                    Kind::Registrants => Left::Key(mine),
+                };
+                assert_eq!(Left::of(me, kind, other, Some(mine.0)), known);
+            }
+        }
+        for holder in others {
+            for registered in others {
+                assert_eq!(Left::of(me, kind, holder, registered), Left::Nothing);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_may_let_go() {
+    let (owner, standby) = (node(3, Role::Owner), node(3, Role::Standby));
+    assert!(may_let_go(Some(&standby), true));
+    // A forced takeover needs no superblock.
+    assert!(may_let_go(None, true));
+    assert!(!may_let_go(Some(&owner), true));
+    for mine in [None, Some(&owner), Some(&standby)] {
+        assert!(!may_let_go(mine, false));
+    }
 }
 
 #[test]
