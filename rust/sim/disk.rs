@@ -333,6 +333,13 @@ impl Handle {
         Ok(())
     }
 
+    /// The key with which this node is registered.
+    pub async fn registered(&self) -> Result<Option<u64>> {
+        self.disk.travel().await;
+        self.reach().await?;
+        Ok(self.disk.keys[self.node].get())
+    }
+
     pub async fn unregister(&self) -> Result {
         self.disk.travel().await;
         self.reach().await?;

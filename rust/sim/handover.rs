@@ -81,7 +81,7 @@ pub async fn step_down(set: &Set) -> Result {
     let mine = set.durable.borrow().ok_or(Errno::Invalid)?;
     set.write_super(ownership::handing_over(&mine));
     if let Some(me) = set.node_key() {
-        units::release(set, me).await;
+        units::leave(set, me).await;
     }
     Ok(())
 }
@@ -95,10 +95,13 @@ pub async fn accept(set: &Rc<Set>) {
     set.enter(Phase::TakingOver, || "the owner has handed over".into());
     set.revoke_session().await;
     match take(set).await {
-        Ok(()) => set.enter(Phase::Waiting, || "handed over".into()),
+        Ok(()) => {
+            set.left.set(None);
+            set.enter(Phase::Waiting, || "handed over".into());
+        }
         Err(e) => {
             if let Some(me) = set.node_key() {
-                units::release(set, me).await;
+                units::leave(set, me).await;
             }
             set.enter(Phase::Standby, || format!("the handover failed: {e:?}"));
         }

@@ -25,6 +25,9 @@ use std::rc::Rc;
 /// which it extends then, is closer here.
 const WATCH: u64 = 100 * MS;
 
+/// How often a standby tries to give up what it has left at its units.
+const REFRESH: u64 = 200 * MS;
+
 /// The keeper's thread.
 pub async fn run(set: Rc<Set>) {
     let mut keeper = Keeper {
@@ -32,6 +35,7 @@ pub async fn run(set: Rc<Set>) {
         watched: 0,
         lost_since: None,
         again_at: None,
+        let_go_at: None,
     };
     while set.phase() != Phase::Stopping {
         let interval = set.cfg().interval();
@@ -56,6 +60,7 @@ struct Keeper<'a> {
     watched: u64,
     lost_since: Option<u64>,
     again_at: Option<u64>,
+    let_go_at: Option<u64>,
 }
 
 impl Keeper<'_> {
@@ -92,7 +97,36 @@ impl Keeper<'_> {
         } else if set.resume.replace(false) {
             let _ = takeover::takeover(set, Asked::Resume).await;
         } else {
+            self.let_go().await;
             self.watch_owner().await;
+        }
+    }
+
+    /// A takeover or a handover that failed may have left reservations behind, which shut the owner out:
+    /// given up as soon as each unit says that it is not this node's.
+    async fn let_go(&mut self) {
+        let set = self.set;
+        let now = exec::now();
+        if set.left.get().is_none()
+            || is(Mistake::ReservationsKept)
+            || self.let_go_at.is_some_and(|at| now < at + REFRESH)
+        {
+            return;
+        }
+        self.let_go_at = Some(now);
+        if units::answer(set).await.is_err() {
+            return;
+        }
+        let _control = set.control.lock().await;
+        let mine = *set.durable.borrow();
+        if !ownership::may_let_go(mine.as_ref(), set.phase() == Phase::Standby) {
+            return;
+        }
+        // Another takeover may have come and failed meanwhile.
+        let Some(me) = set.left.get() else { return };
+        if units::let_go(set, me).await {
+            set.left.set(None);
+            set.say(|| "the units are given up".into());
         }
     }
 

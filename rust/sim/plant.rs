@@ -83,6 +83,8 @@ mistakes! {
     LeaseIgnored,
     /// A standby makes its log without claiming the region first.
     Unclaimed,
+    /// A standby does not try again to give up what its failed takeover has left at the units.
+    ReservationsKept,
 }
 
 thread_local! {

@@ -129,9 +129,12 @@ async fn consider(set: &Set, mine: Option<&Super>) -> Result<Start> {
     };
     let found = set.read_record().await;
     let how = ownership::start(mine, true, &found, hold).map_err(|_| Errno::Io)?;
-    if let (Start::StandBy, Hold::Mine, Some(me)) = (how, hold, key) {
-        // It was about to take over when it went down, and the old owner is still the owner.
-        units::release(set, me).await;
+    if let (Start::StandBy | Start::Outdated(_), Some(me)) = (how, key) {
+        // It was about to take over when it went down, perhaps half-way through the units, and the old
+        // owner is still the owner. Or it has just reserved what nobody held.
+        if !units::let_go(set, me).await {
+            set.left.set(Some(me));
+        }
     }
     Ok(how)
 }
@@ -221,6 +224,8 @@ pub async fn stand_by(set: &Set, refusal: &Refusal) {
     }
     set.write_super(ownership::stood_down(&mine));
     set.forget_journal();
+    // It may have reserved some of the units before it asked. The keeper gives them up.
+    set.left.set(Some(Set::key_of(&mine)));
     set.enter(Phase::Standby, why);
 }
 

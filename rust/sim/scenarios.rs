@@ -297,12 +297,45 @@ fn unclaimed() -> Scenario {
     }
 }
 
+/// A takeover comes as far as some of the units, and then reaches none of them. Its owner comes back.
+fn reservations_kept() -> Scenario {
+    let slow = What::SlowDisk {
+        disk: 0,
+        ns: 250 * MS,
+    };
+    let dies = What::Crash {
+        node: 0,
+        fuse: 0,
+        down: 160 * MS,
+    };
+    let unreachable = What::CutDisk {
+        node: 1,
+        ns: 120 * MS,
+    };
+    Scenario {
+        finds: Mistake::ReservationsKept,
+        cfg: Config {
+            auto_takeover: false,
+            ..config()
+        },
+        events: vec![
+            at(50, write(0, 0)),
+            at(95, slow),
+            at(100, dies),
+            at(165, What::Takeover { node: 1 }),
+            at(235, unreachable),
+            at(400, write(1, 2)),
+        ],
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
         reads_of_the_overthrown(Mistake::ReadsUndoubted, 150, 220),
         reads_of_the_overthrown(Mistake::ReadsWhileFenced, 150, 220),
         lease_ignored(),
         unclaimed(),
+        reservations_kept(),
         receiver_kept(),
         drawn_on_twice(),
         old_sessions_acks(),

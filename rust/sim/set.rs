@@ -80,6 +80,8 @@ pub struct Set {
     pub handover: Cell<u32>,
     pub handed: Cell<bool>,
     pub resume: Cell<bool>,
+    /// A standby may have left something at the units, under this key or one of another reign.
+    pub left: Cell<Option<NodeKey>>,
     pub ranges: RangeLock,
     pub queues: Queues,
     pub link: Link,
@@ -119,6 +121,7 @@ impl Set {
             handover: Cell::new(0),
             handed: Cell::new(false),
             resume: Cell::new(false),
+            left: Cell::default(),
             ranges: RangeLock::default(),
             queues: Queues::default(),
             link: Link::default(),

@@ -203,11 +203,11 @@ impl Work {
 
     async fn release(&self) {
         let kind = self.set.reservation;
-        let (Some(_), Some(me)) = (kind, self.set.node_key()) else {
+        let (Some(kind), Some(me)) = (kind, self.set.node_key()) else {
             return;
         };
         for d in self.devices.iter().flatten() {
-            units::release_device(d, me).await;
+            units::release_device(d, me, kind).await;
         }
     }
 

@@ -33,7 +33,7 @@ pub async fn takeover(set: &Rc<Set>, asked: Asked) -> Result {
     let mut work = Takeover {
         set,
         asked,
-        seized: false,
+        seized: asked == Asked::Resume,
         keys: Generation(0),
         recorded: false,
         mine: None,
@@ -46,6 +46,7 @@ pub async fn takeover(set: &Rc<Set>, asked: Asked) -> Result {
             return Err(e);
         }
     }
+    set.left.set(None);
     Ok(())
 }
 
@@ -92,17 +93,23 @@ impl Takeover<'_> {
     /// A takeover that does not come about leaves no trace but the end of the session.
     async fn give_up(&self, e: Errno) {
         self.set.say(|| format!("the takeover failed: {e:?}"));
-        if self.set.phase() != Phase::TakingOver {
-            return;
-        }
+        let begun = match self.set.phase() {
+            Phase::TakingOver => true,
+            // It was refused before anything was done.
+            Phase::Standby => false,
+            _ => return,
+        };
         if self.recorded {
             let why = || "the takeover is half done".into();
             return self.set.enter(Phase::Failed, why);
         }
-        if let (true, Some(mine)) = (self.seized, self.mine) {
-            units::release(self.set, Set::key_of(&mine)).await;
+        let mine = self.mine.or(*self.set.durable.borrow());
+        if let (true, Some(mine)) = (self.seized, mine) {
+            units::leave(self.set, Set::key_of(&mine)).await;
         }
-        self.set.enter(Phase::Standby, || "no takeover".into());
+        if begun {
+            self.set.enter(Phase::Standby, || "no takeover".into());
+        }
     }
 
     async fn decide(&mut self) -> Result {
@@ -154,7 +161,7 @@ impl Takeover<'_> {
         self.wait_for_lease().await;
         // All or none: half a takeover would stop an owner that serves, and nobody would.
         units::answer(self.set).await.map_err(|e| e.errno())?;
-        self.seized = self.set.reservation.is_some();
+        self.seized |= self.set.reservation.is_some();
         let me = Set::key_of(&mine);
         let seized = units::seize(self.set, me, Claim::Takeover).await;
         self.keys = seized.map_err(|e| e.errno())?;

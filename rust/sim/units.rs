@@ -11,7 +11,7 @@ use crate::{
 };
 use core_crate::{
     format::NodeKey,
-    ownership::{seize as how, Claim, Hold, Kind, Seize},
+    ownership::{seize as how, Claim, Hold, Kind, Left, Seize},
     units::Generation,
 };
 
@@ -157,22 +157,65 @@ pub async fn hold(set: &Set, me: NodeKey) -> Hold {
     worst
 }
 
-/// Gives all of them up: this node leaves, or hands over.
-pub async fn release(set: &Set, me: NodeKey) {
-    if set.reservation.is_some() {
-        for device in all(set) {
-            release_device(device, me).await;
-        }
+/// Gives all of them up: this node leaves, or hands over. Answers whether that is certain.
+pub async fn release(set: &Set, me: NodeKey) -> bool {
+    let Some(kind) = set.reservation else {
+        return true;
+    };
+    let mut certain = true;
+    for device in all(set) {
+        certain &= release_device(device, me, kind).await;
+    }
+    certain
+}
+
+/// The same of a node that keeps the mirror from now on: if it is not certain, the keeper goes on.
+pub async fn leave(set: &Set, me: NodeKey) {
+    if !release(set, me).await {
+        set.left.set(Some(me));
+        set.keep.signal();
     }
 }
 
-/// Gives one device up, if this node holds it.
-pub async fn release_device(device: &Handle, me: NodeKey) {
-    let held = device.holder().await.ok().flatten().map(NodeKey);
-    if let Some(k) = held.filter(|k| k.same_node(me)) {
-        if device.release(k.0).await.is_err() {
-            return;
-        }
+/// Gives up what this node still has at any of them; answers whether there is certainly nothing left.
+pub async fn let_go(set: &Set, me: NodeKey) -> bool {
+    let Some(kind) = set.reservation else {
+        return true;
+    };
+    let mut certain = true;
+    for device in all(set) {
+        certain &= match left(device, me, kind).await {
+            Ok(Left::Nothing) => true,
+            Ok(_) => give_up(device, me, kind).await.is_ok(),
+            Err(_) => false,
+        };
     }
-    let _ = device.unregister().await;
+    certain
+}
+
+/// Gives one device up, if this node holds it; answers whether that is certain.
+pub async fn release_device(device: &Handle, me: NodeKey, kind: Kind) -> bool {
+    give_up(device, me, kind).await.is_ok()
+}
+
+/// What this node has at a device.
+async fn left(device: &Handle, me: NodeKey, kind: Kind) -> Result<Left, Errno> {
+    let holder = device.holder().await?;
+    let registered = match kind {
+        Kind::Holder => None,
+        Kind::Registrants => device.registered().await?,
+    };
+    Ok(Left::of(me, kind, holder, registered))
+}
+
+/// `Ok`: this node has nothing left there.
+async fn give_up(device: &Handle, me: NodeKey, kind: Kind) -> Result<(), Errno> {
+    if let Left::Reservation(k) = left(device, me, kind).await? {
+        device.release(k.0).await?;
+    }
+    device.unregister().await?;
+    match left(device, me, kind).await? {
+        Left::Nothing => Ok(()),
+        _ => Err(Errno::Conflict),
+    }
 }

@@ -538,7 +538,6 @@ async fn remake(world: &Rc<World>, set: Rc<Set>, down: u64) {
 async fn administrator(world: Rc<World>) {
     let mut turn = 0;
     let mut nobody_since = None;
-    let mut waits_since = None;
     loop {
         exec::sleep(10 * MS).await;
         let now = exec::now();
@@ -569,18 +568,6 @@ async fn administrator(world: Rc<World>) {
             if alone.phase() == Phase::Standby && long && exec::rand(|r| r.one_in(10)) {
                 world.happens(&What::Takeover { node: alone.node });
             }
-        }
-        // A takeover that failed may have left its reservations: its node gives them up when it starts.
-        let waits = ups.iter().any(|s| s.phase() == Phase::Waiting);
-        match ups.iter().find(|s| s.phase() == Phase::Standby) {
-            Some(standby) if waits => {
-                if now >= *waits_since.get_or_insert(now) + 2000 * MS {
-                    waits_since = None;
-                    let (world, set) = (world.clone(), standby.clone());
-                    exec::spawn(None, async move { remake(&world, set, 10 * MS).await });
-                }
-            }
-            _ => waits_since = None,
         }
         let nobody = ups.len() == 2 && ups.iter().all(|s| s.phase() == Phase::Standby);
         if !nobody {
