@@ -163,6 +163,66 @@ both_at_once()
 	fi
 }
 
+# --- a takeover fails behind its fence ------------------------------------------------------------
+
+# Writes to the metadata device wait, and fail when they go on; reads do not.
+meta_writes_wait()
+{
+	local sectors device begin
+	read -r sectors device begin <<<"$(under rct-meta)"
+	modprobe -q dm-delay
+	dm_create - rct-errors "0 $sectors error" || return 1
+	dm_swap rct-meta "0 $sectors delay $device $begin 0 /dev/mapper/rct-errors 0 3600000"
+}
+
+# The way from the second host to the units: online, or offline.
+second_host() { run tee "$scsi/loopback/naa.5001405000000002/tpgt_1/transport_status" <<<"$1"; }
+
+seized() { [ "$(($(holder_of "$meta1") & 0xffffffff))" = "$1" ]; }
+
+# It has the units, and reaches them no more when its ownership record cannot be written: it cannot give
+# them up. The old owner starts again, and its partner is not made anew.
+takeover_fails_behind_its_fence()
+{
+	local key
+	pair
+	io write $v1 0 4096 1
+	arrived a1-v
+	cut_link
+	wait_field a2-v partner disconnected
+	meta_writes_wait
+	start takeover dmsetup message a2-v 0 takeover
+	poll seized 2
+	key=$(holder_of "$meta1")
+	wait_state a1-v fenced 5
+	second_host offline
+	forget_log
+	# What waits goes on to where it fails.
+	linear rct-meta
+	fails finish takeover
+	said 'taking-over -> standby: the takeover failed'
+	said 'this node stands by, and may still hold units'
+	held "$local1" "$meta1" 2
+	# The owner comes back, is welcomed, and waits.
+	remove a1-v
+	make_owner a1
+	wait_state a1-v waiting-for-partner
+	forget_log
+	heal_link
+	said 'the partner has reserved it'
+	stays 2 field_is a1-v state waiting-for-partner
+	field_is a2-v state standby
+	forget_log
+	second_host online
+	said 'the units are given up'
+	both_agree
+	[ "$(holder_of "$meta1")" != "$key" ]
+	held "$local1" "$meta1" "$(status_field a1-v generation)"
+	io write $v1 4096 4096 2
+	io expect $v1 0 4096 1 4096 4096 2
+	arrived a1-v
+}
+
 # --- a unit forgets -------------------------------------------------------------------------------
 
 # As a target does that was restarted.
@@ -233,4 +293,5 @@ fencing=reservation
 FENCED=scsi
 tests "SCSI: an owner holds its units" owner_holds \
 	"SCSI: a takeover preempts an owner that writes" takeover_under_load \
-	"SCSI: an idle owner notices" idle_owner_notices
+	"SCSI: an idle owner notices" idle_owner_notices \
+	"SCSI: a takeover fails behind its fence" takeover_fails_behind_its_fence

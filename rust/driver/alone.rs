@@ -121,7 +121,9 @@ fn leave_behind(set: &Set, journal: &Journal, forced: bool, say: Say<'_>) -> Res
         units::seize(set, me, Claim::Takeover, say).map_err(|e| e.errno())?;
         hold = units::hold(set, me);
         found = set.read_record();
-        check_record(&mine, &found, say).inspect_err(|_| units::release(set, me))?;
+        check_record(&mine, &found, say).inspect_err(|_| {
+            let _ = units::release(set, me);
+        })?;
     }
     let lost = set.settings.partner_lost();
     if !forced && !ownership::may_go_alone(&mine, lost, serving, &found, hold) {

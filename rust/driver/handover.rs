@@ -154,7 +154,7 @@ pub(crate) fn step_down(set: &Set) -> Result {
         return Err(e);
     }
     if let Some(me) = set.node_key() {
-        units::release(set, me);
+        units::leave(set, me);
     }
     Ok(())
 }
@@ -168,13 +168,16 @@ pub(crate) fn accept(set: &Arc<Set>) {
     set.enter(Phase::TakingOver, format_args!("the owner has handed over"));
     set.revoke_session();
     match take(set, &mut set.complain()) {
-        Ok(()) => set.enter(
-            Phase::Waiting,
-            format_args!("the owner has handed over; its partner is asked to mirror"),
-        ),
+        Ok(()) => {
+            *set.left.lock() = None;
+            set.enter(
+                Phase::Waiting,
+                format_args!("the owner has handed over; its partner is asked to mirror"),
+            );
+        }
         Err(e) => {
             if let Some(me) = set.node_key() {
-                units::release(set, me);
+                units::leave(set, me);
             }
             set.enter(
                 Phase::Standby,

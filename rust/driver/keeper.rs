@@ -32,6 +32,8 @@ pub(crate) fn run(set: &Arc<Set>, stop: &StopToken) {
         watched: 0,
         lost_since: None,
         again_at: None,
+        let_go_at: 0,
+        stays: false,
     };
     while !stop.should_stop() {
         let (interval, _) = set.settings.heartbeat();
@@ -65,6 +67,10 @@ struct Keeper<'a> {
     lost_since: Option<u64>,
     /// A takeover failed because of a unit; the next try.
     again_at: Option<u64>,
+    /// When it was last tried to give up what is left at the units, and whether it was said that it
+    /// stays.
+    let_go_at: u64,
+    stays: bool,
 }
 
 impl Keeper<'_> {
@@ -106,7 +112,48 @@ impl Keeper<'_> {
             let _ = takeover::takeover(set, Asked::Resume, &mut set.complain());
         } else {
             self.refresh();
+            self.let_go();
             self.watch_owner();
+        }
+    }
+
+    /// A takeover or a handover that failed may have left reservations behind, which shut the owner out:
+    /// given up as soon as each unit says that it is not this node's.
+    fn let_go(&mut self) {
+        let set = self.set;
+        if set.left.lock().is_none() {
+            // Or a takeover has come about since.
+            self.stays = false;
+            return;
+        }
+        let now = time::now_ns();
+        if now.saturating_sub(self.let_go_at) < REFRESH_MS * 1_000_000 {
+            return;
+        }
+        self.let_go_at = now;
+        // A unit that does not answer is waited for here, where nobody waits for this thread.
+        if units::answer(set, &mut |_| {}).is_ok() {
+            let _control = set.control.lock();
+            let mine = *set.durable.lock();
+            if !ownership::may_let_go(mine.as_ref(), set.phase() == Phase::Standby) {
+                return;
+            }
+            // Another takeover may have come and failed meanwhile.
+            let left = *set.left.lock();
+            if left.is_none_or(|me| units::let_go(set, me)) {
+                *set.left.lock() = None;
+                if core::mem::take(&mut self.stays) {
+                    pr_info!("set {}: the units are given up\n", set.name.as_str());
+                }
+                return;
+            }
+        }
+        if !core::mem::replace(&mut self.stays, true) {
+            pr_warn!(
+                "set {}: this node stands by, and may still hold units: the owner cannot begin; tried \
+                 again until they are given up\n",
+                set.name.as_str()
+            );
         }
     }
 

@@ -184,9 +184,12 @@ fn consider(set: &Set, mine: Option<&Super>, say: Say<'_>) -> Result<Start> {
         say(format_args!("{e}"));
         EIO
     })?;
-    if let (Start::StandBy, Hold::Mine, Some(me)) = (how, hold, key) {
-        // It was about to take over when it went down, and the old owner is still the owner.
-        units::release(set, me);
+    if let (Start::StandBy | Start::Outdated(_), Some(me)) = (how, key) {
+        // It was about to take over when it went down, perhaps half-way through the units, and the old
+        // owner is still the owner. Or it has just reserved what nobody held.
+        if !units::let_go(set, me) {
+            *set.left.lock() = Some(me);
+        }
     }
     Ok(how)
 }
@@ -318,6 +321,8 @@ pub(crate) fn stand_by(set: &Set, refusal: &Refusal) {
     }
     drop(durable);
     set.forget_journal();
+    // It may have reserved some of the units before it asked. The keeper gives them up.
+    *set.left.lock() = Some(Set::key_of(&mine));
     set.enter(
         Phase::Standby,
         format_args!(

@@ -290,6 +290,10 @@ pub(crate) struct Set {
     pub(crate) handed: AtomicBool,
     /// This node was taking over when it went down.
     pub(crate) resume: AtomicBool,
+    /// A standby may have left something at the units, under this key or one of an older or newer reign.
+    /// A leaf.
+    #[pin]
+    pub(crate) left: Mutex<Option<NodeKey>>,
     /// Writes of the shipper and of replays.
     pub(crate) io: IoPool,
     pub(crate) ranges: RangeLock<Io>,
@@ -490,6 +494,7 @@ impl Set {
                 handover: AtomicU32::new(0),
                 handed: AtomicBool::new(false),
                 resume: AtomicBool::new(false),
+                left <- new_mutex!(None),
                 io,
                 ranges,
                 queues <- Queues::new(),
@@ -969,8 +974,9 @@ impl Set {
             t.stop();
         }
         self.queues.fail_all();
-        if let Some(me) = self.node_key() {
-            units::release(self, me);
+        let left = *self.left.lock();
+        if let Some(me) = self.node_key().or(left) {
+            let _ = units::release(self, me);
         }
     }
 }

@@ -256,7 +256,7 @@ impl<'a> Work<'a> {
         };
         for d in self.devices.iter().flatten() {
             let mut name = [0u8; 32];
-            units::release_device(self.set, d, d.name(&mut name), me, kind);
+            let _ = units::release_device(self.set, d, d.name(&mut name), me, kind);
         }
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn takeover(set: &Arc<Set>, asked: Asked, say: Say<'_>) -> Result {
         set,
         asked,
         fencing: set.fencing(),
-        seized: false,
+        seized: asked == Asked::Resume,
         keys: Generation(0),
         recorded: false,
         mine: None,
@@ -57,6 +57,7 @@ pub(crate) fn takeover(set: &Arc<Set>, asked: Asked, say: Say<'_>) -> Result {
             return Err(e);
         }
     }
+    *set.left.lock() = None;
     let records = set.journal().map_or(0, Journal::recovered_records);
     set.counters.takeover(began, records);
     Ok(())
@@ -68,6 +69,7 @@ struct Takeover<'a> {
     /// What keeps the old owner out: less than was configured if a forced takeover finds that the units
     /// have no reservations.
     fencing: Fencing,
+    /// It may hold units.
     seized: bool,
     /// The newest reign of the keys with which that was done.
     keys: Generation,
@@ -104,9 +106,12 @@ impl Takeover<'_> {
 
     /// A takeover that does not come about leaves no trace but the end of the session.
     fn give_up(&self, e: Error) {
-        if self.set.phase() != Phase::TakingOver {
-            return;
-        }
+        let begun = match self.set.phase() {
+            Phase::TakingOver => true,
+            // It was refused before anything was done.
+            Phase::Standby => false,
+            _ => return,
+        };
         if self.recorded {
             // The record, or the superblock, says already that this node is the owner.
             return self.set.enter(
@@ -114,11 +119,14 @@ impl Takeover<'_> {
                 format_args!("the log cannot be written: {e:?}; the takeover is half done"),
             );
         }
-        if let (true, Some(mine)) = (self.seized, self.mine) {
-            units::release(self.set, Set::key_of(&mine));
+        let mine = self.mine.or(*self.set.durable.lock());
+        if let (true, Some(mine)) = (self.seized, mine) {
+            units::leave(self.set, Set::key_of(&mine));
         }
-        self.set
-            .enter(Phase::Standby, format_args!("the takeover failed: {e:?}"));
+        if begun {
+            self.set
+                .enter(Phase::Standby, format_args!("the takeover failed: {e:?}"));
+        }
     }
 
     #[inline(never)]
@@ -200,7 +208,7 @@ impl Takeover<'_> {
         self.wait_for_lease()?;
         // All or none: half a takeover would stop an owner that serves, and nobody would.
         units::answer(self.set, say).map_err(|e| e.errno())?;
-        self.seized = self.set.reservation.is_some();
+        self.seized |= self.set.reservation.is_some();
         match units::seize(self.set, me, Claim::Takeover, say) {
             Ok(keys) => {
                 self.keys = keys;

@@ -7,7 +7,7 @@
 use crate::set::Set;
 use core_crate::{
     format::NodeKey,
-    ownership::{seize as how, Claim, Hold, Kind, Seize},
+    ownership::{seize as how, Claim, Hold, Kind, Left, Seize},
     units::Generation,
 };
 use kapi_crate::{
@@ -264,31 +264,98 @@ pub(crate) fn hold(set: &Set, me: NodeKey) -> Hold {
     worst
 }
 
-/// Gives all of them up: this node leaves, or hands over.
-pub(crate) fn release(set: &Set, me: NodeKey) {
-    let Some(kind) = set.reservation else { return };
+/// Gives all of them up: this node leaves, or hands over. Answers whether that is certain: each of them
+/// says so.
+pub(crate) fn release(set: &Set, me: NodeKey) -> bool {
+    let Some(kind) = set.reservation else {
+        return true;
+    };
+    let mut certain = true;
     let _ = each(set, |device, name| {
-        release_device(set, device, name, me, kind);
+        certain &= release_device(set, device, name, me, kind);
         Ok(())
     });
+    certain
 }
 
-/// Gives one device up, if this node holds it.
-pub(crate) fn release_device(set: &Set, device: &BlockDevice, name: &str, me: NodeKey, kind: Kind) {
+/// The same of a node that keeps the mirror from now on: if it is not certain, the keeper goes on with
+/// it.
+pub(crate) fn leave(set: &Set, me: NodeKey) {
+    if !release(set, me) {
+        *set.left.lock() = Some(me);
+        set.keep.signal();
+    }
+}
+
+/// Gives up what this node still has at any of them; the others are only looked at. Answers whether it
+/// is certain that there is nothing left.
+pub(crate) fn let_go(set: &Set, me: NodeKey) -> bool {
+    let Some(kind) = set.reservation else {
+        return true;
+    };
+    let mut certain = true;
+    let _ = each(set, |device, _| {
+        certain &= match left(device, me, kind) {
+            Ok(Left::Nothing) => true,
+            Ok(_) => give_up(device, me, kind).is_ok(),
+            Err(_) => false,
+        };
+        Ok(())
+    });
+    certain
+}
+
+/// Gives one device up, if this node holds it; answers whether that is certain.
+pub(crate) fn release_device(
+    set: &Set,
+    device: &BlockDevice,
+    name: &str,
+    me: NodeKey,
+    kind: Kind,
+) -> bool {
+    give_up(device, me, kind)
+        .inspect_err(|e| {
+            pr_info!(
+                "set {}: {name}: the reservation stays: {e}\n",
+                set.name.as_str()
+            );
+        })
+        .is_ok()
+}
+
+/// What this node has at a device. One whose driver has no reservations has nothing; of one that
+/// answers as if it had none, which is what a dm device does whose table is another for a while, nothing
+/// is certain.
+fn left(device: &BlockDevice, me: NodeKey, kind: Kind) -> core::result::Result<Left, PrError> {
     let Some(r) = device.reservations() else {
-        return;
+        return Ok(Left::Nothing);
     };
-    // Under whatever key this node holds it.
-    let held = r.holder().ok().flatten().map(|h| NodeKey(h.key));
-    let mine = held.filter(|k| k.same_node(me));
-    let result = match mine {
-        Some(k) => r.release(k.0, kind_of(kind)),
-        None => Ok(()),
+    let holder = r.holder()?.map(|h| h.key);
+    // A key that gives no right stays as it is.
+    let registered = match kind {
+        Kind::Holder => None,
+        Kind::Registrants => r.registered(|k| NodeKey(k).same_node(me))?,
     };
-    if let Err(e) = result.and_then(|()| r.unregister(mine.unwrap_or(me).0)) {
-        pr_info!(
-            "set {}: {name}: the reservation stays: {e}\n",
-            set.name.as_str()
-        );
+    Ok(Left::of(me, kind, holder, registered))
+}
+
+/// `Ok`: this node has nothing left there.
+fn give_up(device: &BlockDevice, me: NodeKey, kind: Kind) -> core::result::Result<(), PrError> {
+    let Some(r) = device.reservations() else {
+        return Ok(());
+    };
+    // Under whatever key this node holds it, or is known.
+    let key = match left(device, me, kind)? {
+        Left::Reservation(k) => {
+            r.release(k.0, kind_of(kind))?;
+            k
+        }
+        Left::Key(k) => k,
+        Left::Nothing => me,
+    };
+    r.unregister(key.0)?;
+    match left(device, me, kind)? {
+        Left::Nothing => Ok(()),
+        _ => Err(PrError::Conflict),
     }
 }
