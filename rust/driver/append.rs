@@ -362,7 +362,10 @@ pub(crate) fn cancel(set: &Set, bio: HostBio<Io>) -> core::result::Result<(), Ho
         bio = bio.take().and_then(|b| host.put(b));
     });
     match (logged, bio) {
-        (Logged::Full, Some(bio)) => return Err(bio),
+        (Logged::Full, Some(bio)) => {
+            set.ship.signal();
+            return Err(bio);
+        }
         (Logged::Done, Some(bio)) => {
             settle_cancel(journal, seq);
             tell_failure(set, bio);

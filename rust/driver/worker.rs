@@ -126,9 +126,10 @@ impl Set {
         }
     }
 
-    /// How the shipper knows that somebody waits for space.
+    /// How the shipper knows that somebody waits for space: a write, or the cancel record of one that
+    /// failed, behind which nothing is shipped.
     pub(crate) fn waits_for_space(&self) -> bool {
-        !self.queues.full.lock().is_empty()
+        !self.queues.full.lock().is_empty() || !self.queues.failed.lock().is_empty()
     }
 
     /// Writes were granted their ranges.

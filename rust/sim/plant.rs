@@ -85,6 +85,8 @@ mistakes! {
     Unclaimed,
     /// A standby does not try again to give up what its failed takeover has left at the units.
     ReservationsKept,
+    /// The log is not cut off for a cancel record that waits for space.
+    CancelsUnseen,
 }
 
 thread_local! {

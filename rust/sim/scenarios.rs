@@ -329,8 +329,30 @@ fn reservations_kept() -> Scenario {
     }
 }
 
+/// The local unit is out of reach for a while, so that each write leaves two records; the last one that
+/// failed finds its lane full, and nothing behind it is shipped.
+fn cancels_unseen() -> Scenario {
+    let (node, ns) = (0, 60 * MS);
+    let mut events: Vec<Event> = (0..10)
+        .map(|n| at(52 + n, write(n as usize % 8, 2 * (n % 8))))
+        .collect();
+    events.push(at(62, What::CutDisk { node, ns }));
+    events.extend((0..24).map(|n| at(63 + n / 8, write(n as usize % 8, 2 * (n % 7)))));
+    Scenario {
+        finds: Mistake::CancelsUnseen,
+        cfg: Config {
+            sync: true,
+            auto_takeover: false,
+            lanes: 2,
+            ..config()
+        },
+        events,
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
+        cancels_unseen(),
         reads_of_the_overthrown(Mistake::ReadsUndoubted, 150, 220),
         reads_of_the_overthrown(Mistake::ReadsWhileFenced, 150, 220),
         lease_ignored(),

@@ -7,6 +7,7 @@ use crate::{
     bio::{Bio, Status},
     exec::{self, MS},
     media::Tag,
+    plant::{is, Mistake},
     recovery,
     set::{Phase, Set},
     target,
@@ -48,7 +49,8 @@ impl Set {
     }
 
     pub fn waits_for_space(&self) -> bool {
-        !self.queues.full.borrow().is_empty()
+        let cancels = !self.queues.failed.borrow().is_empty();
+        !self.queues.full.borrow().is_empty() || cancels && !is(Mistake::CancelsUnseen)
     }
 
     pub fn run_ready(&self, ready: Vec<Bio>) {
