@@ -759,6 +759,15 @@ pub fn handing_over(mine: &Super) -> Super {
     }
 }
 
+/// Whether a handover that was heard still counts. `heard`: the counter of this node's superblock then.
+/// A takeover that came first, and failed, or the partner's, may have made it void.
+pub fn may_accept(mine: &Super, heard: u64, found: &Found) -> bool {
+    let gone_on = found.of(&mine.uuid).is_some_and(|r| {
+        r.node != mine.node && (r.generation > mine.generation || r.stale.is_some())
+    });
+    mine.role == Role::Standby && mine.copy == Copy_::Complete && mine.counter == heard && !gone_on
+}
+
 /// The partner of an owner that has handed over is an owner from now on, which begins its reign as any
 /// that starts: with the other one's consent, so that no write is ever without a mirror.
 pub fn handed_over(mine: &Super, found: &Found) -> Durable {

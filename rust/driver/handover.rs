@@ -21,8 +21,7 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 use core_crate::{
-    format::Role,
-    ownership::{self, Claim},
+    ownership::{self, Claim, Found},
     partner::Mirror,
 };
 use kapi_crate::time;
@@ -159,15 +158,15 @@ pub(crate) fn step_down(set: &Set) -> Result {
     Ok(())
 }
 
-/// The owner has handed over to this node. Keeper's thread.
-pub(crate) fn accept(set: &Arc<Set>) {
+/// The owner has handed over to this node, whose superblock had the counter `heard` then. Keeper's thread.
+pub(crate) fn accept(set: &Arc<Set>, heard: u64) {
     let _control = set.control.lock();
     if set.phase() != Phase::Standby {
         return;
     }
     set.enter(Phase::TakingOver, format_args!("the owner has handed over"));
     set.revoke_session();
-    match take(set, &mut set.complain()) {
+    match take(set, heard, &mut set.complain()) {
         Ok(()) => {
             *set.left.lock() = None;
             set.enter(
@@ -188,15 +187,23 @@ pub(crate) fn accept(set: &Arc<Set>) {
 }
 
 #[inline(never)]
-fn take(set: &Arc<Set>, say: recovery::Say<'_>) -> Result {
+fn take(set: &Arc<Set>, heard: u64, say: recovery::Say<'_>) -> Result {
     let mine = (*set.durable.lock()).ok_or(EINVAL)?;
-    if mine.role != Role::Standby {
-        return Err(EINVAL);
-    }
+    let may = |found: &Found, say: recovery::Say<'_>| {
+        if ownership::may_accept(&mine, heard, found) {
+            return Ok(());
+        }
+        say(format_args!(
+            "the handover is void: the owner, or this node, has gone on since"
+        ));
+        Err(EPERM)
+    };
+    may(&Found::Unused, say)?;
     let me = set.node_key().ok_or(EINVAL)?;
     // The partner has given them up.
     units::seize(set, me, Claim::Free, say).map_err(|e| e.errno())?;
     let found = set.read_record_to_change()?;
+    may(&found, say)?;
     let journal = recovery::load(set, &mine, say)?;
     recovery::make_durable(set, &ownership::handed_over(&mine, &found))?;
     journal.start_mirror(Mirror::Lost);

@@ -106,8 +106,9 @@ impl Keeper<'_> {
     fn stand_by(&mut self) {
         let set = self.set;
         self.lost_since = None;
-        if set.handed.swap(false, Ordering::AcqRel) {
-            handover::accept(set);
+        let handed = set.handed.swap(0, Ordering::AcqRel);
+        if handed != 0 {
+            handover::accept(set, handed);
         } else if set.resume.swap(false, Ordering::AcqRel) {
             let _ = takeover::takeover(set, Asked::Resume, &mut set.complain());
         } else {

@@ -286,8 +286,8 @@ pub(crate) struct Set {
     pub(crate) suspended: Volumes,
     /// See [`crate::handover`].
     pub(crate) handover: AtomicU32,
-    /// The owner has handed over to this node.
-    pub(crate) handed: AtomicBool,
+    /// The owner has handed over to this node: the counter of its superblock then; 0: it has not.
+    pub(crate) handed: AtomicU64,
     /// This node was taking over when it went down.
     pub(crate) resume: AtomicBool,
     /// A standby may have left something at the units, under this key or one of an older or newer reign.
@@ -492,7 +492,7 @@ impl Set {
                 preempted: AtomicBool::new(false),
                 suspended: Volumes::new(),
                 handover: AtomicU32::new(0),
-                handed: AtomicBool::new(false),
+                handed: AtomicU64::new(0),
                 resume: AtomicBool::new(false),
                 left <- new_mutex!(None),
                 io,

@@ -342,7 +342,8 @@ fn receive(
             Kind::Handover if session.trusted => {
                 pr_info!("set {}: the owner hands over\n", set.name.as_str());
                 set.link.forget_heard();
-                set.handed.store(true, Ordering::Release);
+                let counter = set.durable.lock().map_or(0, |s| s.counter);
+                set.handed.store(counter, Ordering::Release);
                 set.keep.signal();
                 return Ok(());
             }

@@ -11,8 +11,7 @@ use crate::{
     units,
 };
 use core_crate::{
-    format::Role,
-    ownership::{self, Claim},
+    ownership::{self, Claim, Found},
     partner::Mirror,
 };
 use std::rc::Rc;
@@ -87,14 +86,14 @@ pub async fn step_down(set: &Set) -> Result {
 }
 
 /// The owner has handed over to this node. Keeper's thread.
-pub async fn accept(set: &Rc<Set>) {
+pub async fn accept(set: &Rc<Set>, heard: u64) {
     let _control = set.control.lock().await;
     if set.phase() != Phase::Standby {
         return;
     }
     set.enter(Phase::TakingOver, || "the owner has handed over".into());
     set.revoke_session().await;
-    match take(set).await {
+    match take(set, heard).await {
         Ok(()) => {
             set.left.set(None);
             set.enter(Phase::Waiting, || "handed over".into());
@@ -108,16 +107,19 @@ pub async fn accept(set: &Rc<Set>) {
     }
 }
 
-async fn take(set: &Rc<Set>) -> Result {
+async fn take(set: &Rc<Set>, heard: u64) -> Result {
     let mine = set.durable.borrow().ok_or(Errno::Invalid)?;
-    if mine.role != Role::Standby {
-        return Err(Errno::Invalid);
-    }
+    let may = |found: &Found| {
+        let may = ownership::may_accept(&mine, heard, found) || is(Mistake::HandoverOutlived);
+        may.then_some(()).ok_or(Errno::Perm)
+    };
+    may(&Found::Unused)?;
     let me = set.node_key().ok_or(Errno::Invalid)?;
     // The partner has given them up.
     let seized = units::seize(set, me, Claim::Free).await;
     seized.map_err(|e| e.errno())?;
     let found = set.read_record_to_change().await?;
+    may(&found)?;
     let journal = recovery::load(set, &mine)?;
     recovery::make_durable(set, &ownership::handed_over(&mine, &found)).await?;
     journal.start_mirror(Mirror::Lost);

@@ -92,8 +92,9 @@ impl Keeper<'_> {
     async fn stand_by(&mut self) {
         let set = self.set;
         self.lost_since = None;
-        if set.handed.replace(false) {
-            handover::accept(set).await;
+        let handed = set.handed.take();
+        if handed != 0 {
+            handover::accept(set, handed).await;
         } else if set.resume.replace(false) {
             let _ = takeover::takeover(set, Asked::Resume).await;
         } else {

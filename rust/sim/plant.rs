@@ -87,6 +87,8 @@ mistakes! {
     ReservationsKept,
     /// The log is not cut off for a cancel record that waits for space.
     CancelsUnseen,
+    /// A handover that was heard counts, whatever has happened since.
+    HandoverOutlived,
 }
 
 thread_local! {

@@ -350,8 +350,28 @@ fn cancels_unseen() -> Scenario {
     }
 }
 
+/// The standby is told to take over in the moment in which the owner hands over to it, and waits with
+/// that; meanwhile the old owner is told the same.
+fn handover_outlived() -> Scenario {
+    let takeover = |ms, node| at(ms, What::Takeover { node });
+    Scenario {
+        finds: Mistake::HandoverOutlived,
+        cfg: Config {
+            partner_lost: PartnerLost::Continue,
+            ..config()
+        },
+        events: vec![
+            at(16, What::Swap { node: 0 }),
+            takeover(18, 1),
+            takeover(19, 1),
+            takeover(46, 0),
+        ],
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
+        handover_outlived(),
         cancels_unseen(),
         reads_of_the_overthrown(Mistake::ReadsUndoubted, 150, 220),
         reads_of_the_overthrown(Mistake::ReadsWhileFenced, 150, 220),

@@ -78,7 +78,7 @@ pub struct Set {
     /// All volumes are suspended.
     pub suspended: Cell<bool>,
     pub handover: Cell<u32>,
-    pub handed: Cell<bool>,
+    pub handed: Cell<u64>,
     pub resume: Cell<bool>,
     /// A standby may have left something at the units, under this key or one of another reign.
     pub left: Cell<Option<NodeKey>>,
@@ -119,7 +119,7 @@ impl Set {
             shipping: Cell::new(false),
             suspended: Cell::new(false),
             handover: Cell::new(0),
-            handed: Cell::new(false),
+            handed: Cell::new(0),
             resume: Cell::new(false),
             left: Cell::default(),
             ranges: RangeLock::default(),

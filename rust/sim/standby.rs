@@ -281,7 +281,8 @@ async fn receive(
             Kind::Ping => {}
             Kind::Handover if session.trusted => {
                 set.link.forget_heard();
-                set.handed.set(true);
+                set.handed
+                    .set(set.durable.borrow().map_or(0, |s| s.counter));
                 set.keep.signal();
                 return Ok(());
             }

@@ -10,9 +10,9 @@ use core_crate::{
     limits::MAX_COUNT,
     ownership::{
         back_in_step, begin, caught_up, completed, extend, go_alone, handed_over, handing_over,
-        may_go_alone, may_let_go, old_owners_last, rewrite, seize, sequences_behind, start,
-        stood_down, watch, Claim, FencedBy, Found, Hold, Kind, Left, Ownership, PartnerLost, Reach,
-        RecordError, Seize, Stale, Start, StartRefused, Watch, LIMIT_STEP, RECORD_BYTES,
+        may_accept, may_go_alone, may_let_go, old_owners_last, rewrite, seize, sequences_behind,
+        start, stood_down, watch, Claim, FencedBy, Found, Hold, Kind, Left, Ownership, PartnerLost,
+        Reach, RecordError, Seize, Stale, Start, StartRefused, Watch, LIMIT_STEP, RECORD_BYTES,
         RECORD_VERSION,
     },
     units::{Generation, Seq},
@@ -632,6 +632,44 @@ fn stepping_down_and_handing_over() {
             assert_eq!((r.node, r.generation, r.stale), (ME, Generation(3), None));
             assert_eq!(r.shipped, found.of(&UUID).map_or(Seq::ZERO, |b| b.shipped));
         }
+    }
+}
+
+#[test]
+fn a_handover_counts_until_somebody_has_gone_on() {
+    let mine = Super {
+        copy: Copy_::Complete,
+        ..node(3, Role::Standby)
+    };
+    let heard = mine.counter;
+    let theirs = record(3, THEY);
+    assert!(may_accept(&mine, heard, &Found::Unused));
+    assert!(may_accept(&mine, heard, &Found::Record(theirs)));
+    assert!(may_accept(&mine, heard, &Found::Record(record(3, ME))));
+    // This node was welcomed, or took over, since.
+    let welcomed = Super {
+        counter: heard + 1,
+        ..mine
+    };
+    assert!(!may_accept(&welcomed, heard, &Found::Unused));
+    // The partner has begun another reign, or goes on alone.
+    assert!(!may_accept(&mine, heard, &Found::Record(record(4, THEY))));
+    let alone = Ownership {
+        stale: Some(stale()),
+        ..theirs
+    };
+    assert!(!may_accept(&mine, heard, &Found::Record(alone)));
+    for no in [
+        Super {
+            role: Role::Owner,
+            ..mine
+        },
+        Super {
+            copy: Copy_::Incomplete,
+            ..mine
+        },
+    ] {
+        assert!(!may_accept(&no, heard, &Found::Unused));
     }
 }
 
