@@ -140,7 +140,60 @@ pub enum FrameError {
     },
 }
 
-/// Counts the frames of one direction of a connection, at either end of it.
+/// What one end of a connection sends: the headers, which it numbers.
+#[derive(Default, Debug)]
+pub struct Outgoing {
+    next: u64,
+    heard: u32,
+}
+
+impl Outgoing {
+    /// The number of the next frame.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// A standby's: the owner's frame has come, and what is sent from now on says so.
+    pub fn hears(&mut self, frame: &Frame) {
+        self.heard = frame.number.wrapping_add(1) as u32;
+    }
+
+    fn take(&mut self) -> u64 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
+    }
+
+    /// A control frame with so many bytes of payload.
+    pub fn control(&mut self, kind: Kind, flag: bool, generation: Generation, len: usize) -> Frame {
+        Frame {
+            kind,
+            flag,
+            generation,
+            records: 0,
+            len: len as u32,
+            number: self.take(),
+            heard: self.heard,
+        }
+    }
+
+    /// The frame with these records.
+    pub fn records(&mut self, run: &Run, generation: Generation) -> Frame {
+        let headers = u32::from(run.records).saturating_mul(RECORD_HEADER_BYTES as u32);
+        Frame {
+            kind: Kind::Records,
+            flag: false,
+            generation,
+            records: run.records,
+            len: headers.saturating_add(run.data_bytes),
+            number: self.take(),
+            heard: self.heard,
+        }
+    }
+}
+
+/// Which frame of the other end's comes next.
 ///
 /// A frame that is lost, or comes once more, leaves others that verify, and SYNCED would complete a copy
 /// that lacks records. TCP does no such thing, but its checksum has 16 bits, and hardware that splits and
@@ -149,19 +202,6 @@ pub enum FrameError {
 pub struct Turn(u64);
 
 impl Turn {
-    /// The number of the frame that is sent next.
-    pub fn take(&mut self) -> u64 {
-        let number = self.0;
-        self.0 = number.wrapping_add(1);
-        number
-    }
-
-    /// The same, which is not sent yet.
-    #[inline]
-    pub fn next(&self) -> u64 {
-        self.0
-    }
-
     /// A verified frame has come, and the next one is due.
     ///
     /// # Errors
@@ -178,20 +218,6 @@ impl Turn {
 }
 
 impl Frame {
-    /// The header of a frame with these records.
-    pub fn of_run(run: &Run, generation: Generation, number: u64) -> Frame {
-        let headers = u32::from(run.records).saturating_mul(RECORD_HEADER_BYTES as u32);
-        Frame {
-            kind: Kind::Records,
-            flag: false,
-            generation,
-            records: run.records,
-            len: headers.saturating_add(run.data_bytes),
-            number,
-            heard: 0,
-        }
-    }
-
     /// The bytes of the header of a frame with this payload (of records: only its length counts).
     pub fn seal(&self, crc: Crc, payload: &[u8]) -> [u8; FRAME_BYTES] {
         let mut raw = RawFrame {

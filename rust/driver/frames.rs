@@ -5,7 +5,7 @@
 use core_crate::{
     lane::Run,
     units::Generation,
-    wire::{Frame, FrameError, Kind, Turn, FRAME_BYTES},
+    wire::{Frame, FrameError, Kind, Outgoing, Turn, FRAME_BYTES},
 };
 use kapi_crate::{
     net::TcpStream,
@@ -17,9 +17,7 @@ use kernel::{prelude::*, sync::Arc};
 /// This node's direction of a connection.
 pub(crate) struct Outbox {
     conn: Arc<TcpStream>,
-    turn: Turn,
-    /// How many frames of the owner have come, modulo 2^32.
-    heard: u32,
+    pub(crate) frames: Outgoing,
 }
 
 impl Outbox {
@@ -27,19 +25,8 @@ impl Outbox {
     pub(crate) fn new(conn: &Arc<TcpStream>) -> Outbox {
         Outbox {
             conn: conn.clone(),
-            turn: Turn::default(),
-            heard: 0,
+            frames: Outgoing::default(),
         }
-    }
-
-    /// The number of the next frame.
-    pub(crate) fn next(&self) -> u64 {
-        self.turn.next()
-    }
-
-    /// The owner's frame has come: what is sent from now on says so.
-    pub(crate) fn hears(&mut self, frame: &Frame) {
-        self.heard = frame.number.wrapping_add(1) as u32;
     }
 
     /// Sends a control frame.
@@ -54,15 +41,7 @@ impl Outbox {
         generation: Generation,
         payload: &[u8],
     ) -> Result {
-        let frame = Frame {
-            kind,
-            flag,
-            generation,
-            records: 0,
-            len: payload.len() as u32,
-            number: self.turn.take(),
-            heard: self.heard,
-        };
+        let frame = self.frames.control(kind, flag, generation, payload.len());
         self.conn
             .send(&[&frame.seal(crc32c, payload), payload], false)
     }
@@ -79,7 +58,7 @@ impl Outbox {
         spans: &[PmemSpan<'_>; 2],
         more: bool,
     ) -> Result {
-        let frame = Frame::of_run(run, generation, self.turn.take());
+        let frame = self.frames.records(run, generation);
         self.conn.send_pmem(&frame.seal(crc32c, &[]), spans, more)
     }
 }

@@ -81,8 +81,8 @@ impl Keeper<'_> {
         if doubted.is_empty() {
             return;
         }
-        let held = || set.node_key().map(|me| units::hold(set, me));
-        let sure = !set.in_doubt() || held() == Some(Hold::Mine);
+        let sure =
+            !set.in_doubt() || set.node_key().map(|me| units::hold(set, me)) == Some(Hold::Mine);
         if !sure && set.phase() == Phase::Serving {
             ratelimited!(
                 pr_warn,

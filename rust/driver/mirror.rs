@@ -271,7 +271,7 @@ fn greet(
         (mine, hello)
     };
     set.link.lease.begin();
-    set.link.lease.sends(out.next(), time::boot_ns());
+    set.link.lease.sends(out.frames.next(), time::boot_ns());
     out.send(Kind::Hello, false, mine.generation, &hello.seal())?;
     let mut buffer = [0u8; FRAME_BYTES + ACK_BYTES];
     let mut inbox = Inbox::new(&mut buffer, Turn::default());
@@ -397,7 +397,7 @@ impl Sending {
     /// Something is about to be sent.
     fn sends(&mut self, set: &Set) {
         self.last = time::boot_ns();
-        set.link.lease.sends(self.out.next(), self.last);
+        set.link.lease.sends(self.out.frames.next(), self.last);
     }
 
     /// Records that follow each other: frame, headers and data, straight from the log.

@@ -118,7 +118,7 @@ fn serve(set: &Arc<Set>, conn: &Arc<TcpStream>, buffer: &mut [u8]) -> Result {
     }
     let bytes: &[u8; HELLO_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;
     let hello = Hello::open(bytes).map_err(|_| EBADMSG)?;
-    out.hears(&frame);
+    out.frames.hears(&frame);
     let Some(mut welcome) = decide(set, &mut out, &hello)? else {
         return Ok(());
     };
@@ -303,7 +303,7 @@ fn receive(
             return Err(ESTALE);
         }
         beat.heard(set.link.hear());
-        out.hears(&frame);
+        out.frames.hears(&frame);
         match frame.kind {
             Kind::Begin => {
                 let bytes: &[u8; MARK_BYTES] = payload.try_into().map_err(|_| EBADMSG)?;

@@ -13,29 +13,21 @@ use core_crate::{
     format::RECORD_HEADER_BYTES,
     lane::Run,
     units::Generation,
-    wire::{Frame, Kind, Turn, FRAME_BYTES},
+    wire::{Frame, Kind, Outgoing, Turn, FRAME_BYTES},
 };
 
 /// This node's direction of a connection.
 pub struct Outbox {
     conn: Stream,
-    turn: Turn,
-    /// How many frames of the owner have come, modulo 2^32.
-    pub heard: u32,
+    pub frames: Outgoing,
 }
 
 impl Outbox {
     pub fn new(conn: &Stream) -> Outbox {
         Outbox {
             conn: conn.clone(),
-            turn: Turn::default(),
-            heard: 0,
+            frames: Outgoing::default(),
         }
-    }
-
-    /// The number of the next frame.
-    pub fn next(&self) -> u64 {
-        self.turn.next()
     }
 
     /// Sends a control frame.
@@ -47,15 +39,7 @@ impl Outbox {
         generation: Generation,
         payload: &[u8],
     ) -> Result {
-        let frame = Frame {
-            kind,
-            flag,
-            generation,
-            records: 0,
-            len: payload.len() as u32,
-            number: self.turn.take(),
-            heard: self.heard,
-        };
+        let frame = self.frames.control(kind, flag, generation, payload.len());
         let mut bytes = frame.seal(crc, payload).to_vec();
         bytes.extend_from_slice(payload);
         set.say(|| format!("sends {kind:?} of {generation}"));
@@ -65,7 +49,7 @@ impl Outbox {
     /// Sends records that follow each other: frame, headers and data, these straight from the log.
     pub fn send_run(&mut self, set: &Set, run: &Run, generation: Generation) -> Result {
         let heads = RECORD_HEADER_BYTES * usize::from(run.records);
-        let frame = Frame::of_run(run, generation, self.turn.take());
+        let frame = self.frames.records(run, generation);
         let mut all = frame.seal(crc, &[]).to_vec();
         set.log
             .with(run.headers_at, heads, |b| all.extend_from_slice(b));

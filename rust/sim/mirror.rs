@@ -182,7 +182,7 @@ async fn greet(
     };
     let hello = Hello::of_owner(&mine, reign, set.cfg().members, set.record.is_some());
     set.link.lease.begin();
-    set.link.lease.sends(out.next(), exec::now());
+    set.link.lease.sends(out.frames.next(), exec::now());
     out.send(set, Kind::Hello, false, mine.generation, &hello.seal())?;
     let until = exec::now() + set.cfg().patience();
     let late = || {
@@ -375,7 +375,10 @@ impl Sender<'_> {
     fn control(&mut self, kind: Kind, flag: bool, payload: &[u8]) -> Result {
         self.last_sent = exec::now();
         let reign = self.journal.reign();
-        self.set.link.lease.sends(self.out.next(), self.last_sent);
+        self.set
+            .link
+            .lease
+            .sends(self.out.frames.next(), self.last_sent);
         self.out.send(self.set, kind, flag, reign, payload)
     }
 
@@ -388,7 +391,10 @@ impl Sender<'_> {
             let stop = lane.head().min(next.saturating_add(BATCH));
             while next < stop {
                 let run = lane.run(next, stop).ok_or(Errno::Stale)?;
-                self.set.link.lease.sends(self.out.next(), exec::now());
+                self.set
+                    .link
+                    .lease
+                    .sends(self.out.frames.next(), exec::now());
                 self.out.send_run(self.set, &run, self.journal.reign())?;
                 next += u64::from(run.records);
                 self.sent.sent(lane.index(), &run);

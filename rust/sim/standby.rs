@@ -18,7 +18,7 @@ use core_crate::{
     plant::{planted, Plant},
     receiver::{Receiver, Records, Reject},
     units::Generation,
-    wire::{Frame, Hello, Kind, Reason, Refusal, ACK_BYTES},
+    wire::{Hello, Kind, Reason, Refusal, ACK_BYTES},
 };
 use std::rc::Rc;
 
@@ -53,7 +53,7 @@ async fn serve(set: &Rc<Set>, conn: &Stream) -> Result {
         return Err(Errno::BadMsg);
     }
     let hello = Hello::open(exactly(&payload)?).map_err(|_| Errno::BadMsg)?;
-    out.heard = heard(&frame);
+    out.frames.hears(&frame);
     let Some(mut session) = decide(set, &mut out, &hello).await? else {
         return Ok(());
     };
@@ -214,7 +214,7 @@ async fn receive(
             }
         };
         let (frame, payload) = inbox.next(interval, idle).await?;
-        out.heard = heard(&frame);
+        out.frames.hears(&frame);
         exec::preempt().await;
         let older = frame.generation != durable.generation && !planted(Plant::OlderFrames);
         if !here(set) || older {
@@ -299,11 +299,6 @@ async fn receive(
         }
         acknowledge(set, out, receiver, durable.generation)?;
     }
-}
-
-/// How many have come with this one.
-fn heard(frame: &Frame) -> u32 {
-    frame.number.wrapping_add(1) as u32
 }
 
 fn acknowledge(set: &Set, out: &mut Outbox, receiver: &Receiver, reign: Generation) -> Result {

@@ -14,8 +14,8 @@ use core_crate::{
     limits,
     units::{Extent, Generation, Op, Seq},
     wire::{
-        Ack, Frame, FrameError, Hello, Kind, Reason, Refusal, Turn, ACK_BYTES, FRAME_BYTES,
-        HELLO_BYTES, REFUSAL_BYTES,
+        Ack, Frame, FrameError, Hello, Kind, Outgoing, Reason, Refusal, Turn, ACK_BYTES,
+        FRAME_BYTES, HELLO_BYTES, REFUSAL_BYTES,
     },
 };
 use proptest::prelude::*;
@@ -203,12 +203,10 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn frames_come_in_turn() {
     let sent: Vec<Frame> = {
-        let mut turn = Turn::default();
-        let of = |number| Frame {
-            number,
-            ..frame(Kind::Ping, 0)
-        };
-        (0..4).map(|_| of(turn.take())).collect()
+        let mut out = Outgoing::default();
+        (0..4)
+            .map(|_| out.control(Kind::Ping, false, Generation(3), 0))
+            .collect()
     };
     // What arrives, and how many of it are taken: none behind the first that is not the next one.
     for (arrives, taken) in [
