@@ -38,24 +38,26 @@ fn config() -> Config {
     }
 }
 
-fn write(thread: usize, sector: u64) -> What {
+fn io(thread: usize, op: BioOp, sector: u64) -> What {
     What::Io {
         thread,
-        op: BioOp::Write,
+        op,
         member: 0,
         sector,
         sectors: 2,
     }
 }
 
+fn write(thread: usize, sector: u64) -> What {
+    io(thread, BioOp::Write, sector)
+}
+
 fn read(thread: usize, sector: u64) -> What {
-    What::Io {
-        thread,
-        op: BioOp::Read,
-        member: 0,
-        sector,
-        sectors: 2,
-    }
+    io(thread, BioOp::Read, sector)
+}
+
+fn zero(thread: usize, sector: u64) -> What {
+    io(thread, BioOp::Zero, sector)
 }
 
 fn at(ms: u64, what: What) -> Event {
@@ -369,8 +371,40 @@ fn handover_outlived() -> Scenario {
     }
 }
 
+/// The owner goes on alone, brings its partner up to date and dies soon after it, in one of its next stores;
+/// so does the partner.
+fn floors_too_early() -> Scenario {
+    let crash = |node, fuse, down| What::Crash {
+        node,
+        fuse,
+        down: down * MS,
+    };
+    Scenario {
+        finds: Mistake::FloorsTooEarly,
+        cfg: Config {
+            partner_lost: PartnerLost::Continue,
+            auto_takeover: false,
+            sync: true,
+            lanes: 2,
+            ping_ms: 10,
+            volatile_local: false,
+            ..config()
+        },
+        events: vec![
+            at(153, crash(1, 22, 352)),
+            at(168, What::RemotePower),
+            at(178, What::SlowLink { ns: 57 * MS }),
+            at(182, crash(0, 16, 7)),
+            at(185, zero(2, 3)),
+            at(229, write(1, 0)),
+            at(294, zero(1, 1)),
+        ],
+    }
+}
+
 pub fn all() -> Vec<Scenario> {
     vec![
+        floors_too_early(),
         handover_outlived(),
         cancels_unseen(),
         reads_of_the_overthrown(Mistake::ReadsUndoubted, 150, 220),

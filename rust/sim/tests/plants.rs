@@ -17,7 +17,7 @@ use std::sync::{
 };
 
 /// Seeds within which a mistake is to be found.
-const MOST: u64 = 5000;
+const MOST: u64 = 3000;
 
 /// Those of core's own mistakes that make a difference here. The model of ownership finds the others.
 const CORES: &[Plant] = &[
