@@ -61,6 +61,9 @@ def comes_back(p, job, old, heir, wake):
         # It has heard of the new reign before a unit told it.
         assert (int(status["generation"]), status["mirror"]) == (generation, "incomplete"), status
     for unit in ("local", "metadata", "remote"):
+        # A connection that was lost while the machine stood still is "live" until something is sent.
+        # A read waits until there is another one; a reservation, as remake() needs, would fail.
+        old.vm.ok(f"dd if={getattr(old, unit)} of=/dev/null bs=4096 count=1 iflag=direct status=none")
         wait_until(lambda unit=unit: old.connection(unit) == "live", 60, f"{old.name} reaches the {unit} again")
     refused = old.vm.sh("dd if=/dev/zero of=/dev/mapper/vol bs=4096 count=1 oflag=direct")
     assert refused.rc != 0, refused
