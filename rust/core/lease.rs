@@ -11,7 +11,6 @@
 //!
 //! Both count with the same patience, and their clocks have to run equally fast, suspend included.
 
-use crate::partner::Mirror;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// What an owner knows of when its partner last heard it. One thread at a time sends; another one hears;
@@ -66,15 +65,14 @@ impl Lease {
     }
 }
 
-/// Whether what an owner has read may have been another owner's already. `lease`: whether it holds.
+/// Whether what an owner has read may have been another owner's already. `writes_wait`: whether writes
+/// wait for the partner ([`Mirror::writes_wait`](crate::partner::Mirror::writes_wait)); `lease`: whether it
+/// holds.
 ///
 /// A partner whose copy counts for nothing, which it has to find out, takes over by force only.
 #[inline]
-pub fn in_doubt(mirror: Mirror, lease: impl FnOnce() -> bool) -> bool {
-    match mirror {
-        Mirror::Single | Mirror::Alone | Mirror::CatchingUp { alone: true, .. } => false,
-        _ => !lease(),
-    }
+pub fn in_doubt(writes_wait: bool, lease: impl FnOnce() -> bool) -> bool {
+    writes_wait && !lease()
 }
 
 /// Until when who takes over waits before it fences: then an owner that it has `heard`, or may have before

@@ -173,7 +173,7 @@ impl Set {
     #[inline]
     pub(crate) fn in_doubt(&self) -> bool {
         self.reservation.is_some()
-            && in_doubt(self.mirror().unwrap_or(Mirror::Single), || {
+            && in_doubt(self.journal().is_some_and(Journal::writes_wait), || {
                 self.link
                     .lease
                     .holds(time::boot_ns(), self.settings.patience())

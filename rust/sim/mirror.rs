@@ -116,8 +116,8 @@ impl Set {
     /// Whether what was read just now may have been the partner's already.
     pub fn in_doubt(&self) -> bool {
         let lease = || self.link.lease.holds(exec::now(), self.cfg().patience());
-        let mirror = self.mirror().unwrap_or(Mirror::Single);
-        self.reservation.is_some() && in_doubt(mirror, lease) && !is(Mistake::ReadsUndoubted)
+        let waits = self.mirror().is_some_and(Mirror::writes_wait);
+        self.reservation.is_some() && in_doubt(waits, lease) && !is(Mistake::ReadsUndoubted)
     }
 }
 

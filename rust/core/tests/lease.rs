@@ -72,8 +72,8 @@ fn reads_are_in_doubt_while_the_partner_may_take_over_unasked() {
             alone: false,
         }))
     {
-        assert!(in_doubt(mirror, || false), "{mirror:?}");
-        assert!(!in_doubt(mirror, || true), "{mirror:?}");
+        assert!(in_doubt(mirror.writes_wait(), || false), "{mirror:?}");
+        assert!(!in_doubt(mirror.writes_wait(), || true), "{mirror:?}");
     }
     for mirror in [
         Mirror::Single,
@@ -83,7 +83,10 @@ fn reads_are_in_doubt_while_the_partner_may_take_over_unasked() {
             alone: true,
         },
     ] {
-        assert!(!in_doubt(mirror, || panic!("nobody asks")), "{mirror:?}");
+        assert!(
+            !in_doubt(mirror.writes_wait(), || panic!("nobody asks")),
+            "{mirror:?}"
+        );
     }
 }
 
