@@ -102,7 +102,7 @@ step "formatting" make fmt-check
 step "scripts" make lint
 step "build" make all
 built=$?
-[ $built != 0 ] || step "no panic, no large frame" scripts/in-root scripts/module-check.py
+[ $built != 0 ] || step "no panic, no sleep, no large frame" scripts/in-root scripts/module-check.py
 step "clippy" make clippy
 cargo_step "host tests" make host-test
 cargo_step "model of ownership" make model
