@@ -35,7 +35,6 @@ pub(crate) fn join(
                 return Ok(e.set.clone());
             }
         }
-        entries.reserve(1, GFP_KERNEL)?;
         let set = make(ns, say)?;
         for e in entries.iter() {
             if e.set.log_overlaps(&set) {
