@@ -99,7 +99,7 @@ check: $(need) ## every test: formatting, lints, host tests, and tests in virtua
 proof: $(need) ## the crash proof, large; its report is build/proof.json and build/proof.txt
 	@scripts/proof.sh
 
-debug-check: $(need) ## the tests on a kernel with KASAN, lockdep, kmemleak and faults: hours (scripts/debug-kernel)
+debug-check: $(need) ## the tests on a kernel with KASAN, lockdep, kmemleak and faults: two hours (scripts/debug-kernel)
 	@scripts/debug-kernel/check.sh
 
 images: module ## crash images of the stores that the real kernel makes: build/proof.d/check/kernel.json

@@ -3,7 +3,7 @@
 #
 # Builds the kernel of "make debug-check" once: build/debug-kernel/linux is its tree (KDIR of the
 # module for it), build/debug-kernel/vmlinux what machines boot, build/debug-kernel/lib/modules
-# what they may load. 20 to 60 minutes; an interrupted build goes on where it stopped.
+# what they may load. 10 to 60 minutes; an interrupted build goes on where it stopped.
 
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"

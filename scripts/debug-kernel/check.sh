@@ -6,7 +6,7 @@
 # or if memory leaked. That the kernel does complain, and that this is noticed, is tried first (plant).
 # The report is build/debug-check.json and build/debug-check.txt.
 #
-# An emulated KASAN is slow: hours. TEST_FILTER=<regex> runs only what matches (plants, and the paths of
+# An emulated KASAN is slow: two hours. TEST_FILTER=<regex> runs only what matches (plants, and the paths of
 # tests), TEST=<regex> only those tests of a file; what ran before on the same kernel and module stays in
 # the report.
 
